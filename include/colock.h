@@ -1,0 +1,319 @@
+/* colock.h - reader-writer locks between processes, threads and containers, kept in one lock file.
+ *
+ * Many readers (shared) or one writer (exclusive). The lock is made of fcntl record locks on one small file; the
+ * content of that file says who holds it and who waits. Link with -lcolock (pkg-config colock). C11, usable from C++.
+ *
+ * Before you use it:
+ * - Locks are cooperative: they bind those who ask for them, and nobody else.
+ * - Linux only, on file systems with open file description locks (F_OFD_SETLK).
+ * - The kernel's record lock alone decides who holds. What reports say (who, since when, how many) is advice: it may
+ *   be old or incomplete, and no program may conclude from it that it has the lock.
+ * - A dead holder's lock is free at once: no timeout, no pid check. A live one is never robbed because it is old,
+ *   unless a waiter was configured with `stale_action: break`.
+ * - A forced unlock stops nobody. The old holder runs on; it can learn of it (colock_check, colock_release:
+ *   COLOCK_EREVOKED), and storage that compares fencing tokens can refuse what it still writes.
+ * - A hold belongs to the process, not to the thread that got it. Threads exclude each other as processes do.
+ * - A thread that has a blocking hold on a file and asks to block for the same file again gets COLOCK_EDEADLK
+ *   (colock_detach).
+ * - After fork the child has none of its parent's holds (COLOCK_EFORKED); the colock itself works on in the child.
+ *   Holds passed on with colock_inherit are for children that exec. Between vfork and exec call nothing of this.
+ * - Nothing but colock_cancel may be called from a signal handler. The library installs no handler, uses no signal
+ *   and no alarm; a signal that is handled meanwhile does not end a wait unless COLOCK_INTERRUPTIBLE is given.
+ * - Nothing is printed, no global state of the process changes; messages go to the hook of colock_set_log alone.
+ * - Whatever fails leaves its output parameters untouched.
+ *
+ * Which calls may run at once in several threads:
+ *
+ *                                   | same colock | same hold | same config | same report
+ *   acquire, try, with, cancel      | yes         |           |             |
+ *   close (as the last call)        | no          |           |             |
+ *   token, last_token, abandoned,   | yes         | yes (1)   |             |
+ *     hold_id                       |             |           |             |
+ *   check, renew, inherit, detach,  | yes         | no        |             |
+ *     recovered                     |             |           |             |
+ *   release (as the last call)      | yes         | no        |             |
+ *   open, force_unlock, report_read | yes         | yes       | read (2)    | yes (a new one)
+ *   config_get, config_source       |             |           | yes         |
+ *   config_load, _env, _set, _free  |             |           | no          |
+ *   report_count, entries, stat     |             |           |             | yes
+ *   report_json, report_free        |             |           |             | no
+ *   strerror, last_*, version       | always: what last_* say belongs to the calling thread
+ *
+ * (1) beside one another, not beside a call of the rows below. (2) colock_open reads it and keeps nothing of it.
+ * Callbacks (on_wait, the log hook, colock_with's operation) run with no lock of the library held and may call it.
+ *
+ * Times are milliseconds (int64_t) unless the name ends in _ns. Paths are bytes, not text; in messages what cannot be
+ * printed is escaped. Text that is given to colock is copied; text that it returns belongs to colock.
+ */
+#ifndef COLOCK_H
+#define COLOCK_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#define COLOCK_API __attribute__((visibility("default")))
+#else
+#define COLOCK_API
+#endif
+
+typedef struct colock colock;               /* an opened lock file; shared by all threads */
+typedef struct colock_hold colock_hold;     /* one granted lock */
+typedef struct colock_config colock_config; /* settings for colock_open */
+typedef struct colock_report colock_report; /* a snapshot of one lock: who holds, who waits */
+typedef struct colock_entry colock_entry;   /* one holder or waiter; lives as long as its report */
+
+/* modes */
+enum {
+  COLOCK_SHARED = 1,   /* beside other shared holds */
+  COLOCK_EXCLUSIVE = 2 /* beside none */
+};
+/* timeout_ms */
+enum {
+  COLOCK_NOWAIT = 0,      /* try once */
+  COLOCK_FOREVER = -1,    /* wait until granted or cancelled */
+  COLOCK_CONFIGURED = -2  /* the `timeout` that the lock was opened with */
+};
+
+/* What every function of type int returns unless it says otherwise. New codes may be added at the end. */
+enum {
+  COLOCK_OK = 0,
+  COLOCK_EBUSY = 1,  /* tried once (COLOCK_NOWAIT), not free */
+  COLOCK_ETIMEDOUT,  /* waited in vain; the message names who is in the way */
+  COLOCK_EDEADLK,    /* this thread, or the `colock run` that we run under, has it: waiting would never end */
+  COLOCK_ECANCELED,  /* colock_cancel, or on_wait returned nonzero */
+  COLOCK_EINTR,      /* a signal was handled while waiting, and COLOCK_INTERRUPTIBLE was given */
+  COLOCK_EREVOKED,   /* the hold was forced out: somebody else may hold the lock */
+  COLOCK_ELOST,      /* the lock file was deleted, renamed or replaced: others meet on another file */
+  COLOCK_EFORKED,    /* a parent's hold, used in the child */
+  COLOCK_EINVAL,     /* an argument that cannot be: unknown mode, NULL, empty path */
+  COLOCK_EACCES,     /* no permission; also: exclusive, through a lock file that we may only read */
+  COLOCK_ENOENT,     /* no such file, or no such directory */
+  COLOCK_EFOREIGN,   /* other content, an empty data file, a directory, FIFO, symbolic link; left untouched */
+  COLOCK_EVERSION,   /* made by a newer or differently laid out colock; left untouched */
+  COLOCK_ECORRUPT,   /* damaged, and somebody is alive in it, so it cannot be repaired now */
+  COLOCK_ENOLOCKS,   /* this file system or mount cannot carry a lock file, or the system ran out of locks */
+  COLOCK_ENOSPC,     /* disk or quota full */
+  COLOCK_ECONFIG,    /* wrong configuration; the message has file:line:column */
+  COLOCK_ESTORE,     /* reserved */
+  COLOCK_EMFILE,     /* no descriptor left */
+  COLOCK_ENOMEM,     /* no memory left */
+  COLOCK_ESYSTEM     /* anything else: colock_last_errno */
+};
+
+/* "FILE codes" below are those that finding, creating, checking and locking the file may give anywhere: COLOCK_EACCES,
+ * COLOCK_ENOENT, COLOCK_EFOREIGN, COLOCK_EVERSION, COLOCK_ECORRUPT, COLOCK_ENOLOCKS, COLOCK_ENOSPC, COLOCK_EMFILE,
+ * COLOCK_ENOMEM, COLOCK_ESYSTEM, with the meanings above. */
+
+/* A few words for a code; never NULL, constant. Any thread. */
+COLOCK_API const char *colock_strerror(int code);
+/* This thread's last failure as one whole sentence with file, reason and what to do; "" if there was none. Valid
+ * until the thread's next failure. A success does not clear it. */
+COLOCK_API const char *colock_last_message(void);
+/* The errno behind it; 0 if no system call failed. */
+COLOCK_API int colock_last_errno(void);
+/* 10203 is 1.2.3. */
+COLOCK_API int colock_version(void);
+/* Lines for a log: level 1 error, 2 warning, 3 info, 4 debug, as far as the lock's `verbosity` allows; no newline at
+ * the end. One hook a process; NULL: none, as at first. May be set at any time; a line under way may still reach the
+ * old hook. */
+COLOCK_API void colock_set_log(void (*log)(int level, const char *line, void *arg), void *arg);
+
+/* ---- a lock ---- */
+
+/* Open the lock file `path`; create it if it is absent, or empty and named *lock or *.lck. Takes no lock and waits
+ * only for another process that is creating the file, for `timeout`, but for 0.2 s at least and 5 s at most. config
+ * is read and not kept; NULL: defaults, then the first YAML file found, then the environment (COLOCK_TIMEOUT and so
+ * on). With `enabled: false` no file is touched, here or later. A file that we may only read gives a reader-only
+ * lock: shared holds, that reports cannot name and that may starve beside busy writers; exclusive is COLOCK_EACCES.
+ * Returns 0; COLOCK_EINVAL: NULL or empty; COLOCK_ETIMEDOUT: the file is being replaced again and again;
+ * COLOCK_ECONFIG: config is NULL and the configuration found is wrong; FILE codes. *lock is the caller's:
+ * colock_close. */
+COLOCK_API int colock_open(colock **lock, const char *path, const colock_config *config);
+/* The same for the lock file that belongs to `target`, a file or a directory: target with ".lock" behind it. target
+ * itself is not touched and need not exist. */
+COLOCK_API int colock_open_for(colock **lock, const char *target, const colock_config *config);
+/* Holds outlive this: the last one released frees the rest. Not beside or before another call on the same lock; NULL is
+ * fine. In a forked child: closes the child's copy, the parent's is unharmed. */
+COLOCK_API void colock_close(colock *lock);
+/* on != 0: every wait on this lock ends with COLOCK_ECANCELED, at once or within `retry_delay`, and so does every
+ * acquire that would have to wait, until it is switched off again with 0. Does not touch holds. Async-signal-safe. */
+COLOCK_API void colock_cancel(colock *lock, int on);
+
+/* ---- a hold ---- */
+
+typedef struct colock_request { /* how to acquire; colock_request_init sets every field */
+  size_t size;          /* sizeof(colock_request) where the caller was compiled */
+  int mode;             /* COLOCK_SHARED or COLOCK_EXCLUSIVE */
+  unsigned flags;       /* 0 or COLOCK_INTERRUPTIBLE */
+  int64_t timeout_ms;   /* COLOCK_CONFIGURED at first; COLOCK_NOWAIT, COLOCK_FOREVER or milliseconds */
+  int64_t deadline_ns;  /* absolute, CLOCK_MONOTONIC; 0: none. The earlier of the two ends the wait */
+  int priority;         /* -100 to 100; 0 at first. Higher stands further ahead among the waiters, boundedly */
+  const char *purpose;  /* shown by reports, cut at 255 bytes; NULL: none */
+  /* Or NULL. Called in the waiting thread after `notify_after` and then at doubling intervals; `who` lives until it
+   * returns; nonzero ends the wait. */
+  int (*on_wait)(const colock_report *who, int64_t waited_ms, void *arg);
+  void *on_wait_arg;
+} colock_request;
+enum {
+  COLOCK_INTERRUPTIBLE = 1 /* a signal handler that ran in the waiting thread ends the wait: COLOCK_EINTR */
+};
+/* Defaults for everything, `size` and `mode` as given: colock_request_init(&request, sizeof request, COLOCK_SHARED). */
+COLOCK_API void colock_request_init(colock_request *request, size_t size, int mode);
+
+/* Get the lock, waiting for the configured `timeout` at most.
+ * Returns 0 and *hold, the caller's until colock_release; COLOCK_ETIMEDOUT; COLOCK_EBUSY: the configured timeout is 0
+ * and it is not free; COLOCK_EDEADLK: this thread got a blocking hold on the same file, by whatever colock, and has
+ * it still, in whatever modes (colock_detach lifts that); or COLOCK_FILE in the environment names this file, whose
+ * hold our `colock run` has; COLOCK_ECANCELED; COLOCK_EINVAL: NULL or no such mode; COLOCK_EACCES also: exclusive on
+ * a reader-only lock; FILE codes: a file that was deleted or replaced meanwhile is opened anew, and made anew, as by
+ * colock_open. */
+COLOCK_API int colock_acquire(colock *lock, int mode, colock_hold **hold);
+/* The same with COLOCK_NOWAIT: COLOCK_EBUSY instead of a wait; never COLOCK_EDEADLK. Its hold does not count for the
+ * thread either: a later blocking acquire waits for it until it times out. */
+COLOCK_API int colock_try_acquire(colock *lock, int mode, colock_hold **hold);
+/* The same, as the request says. Returns what colock_acquire does, and COLOCK_EINTR: a signal, if asked for;
+ * COLOCK_EBUSY: timeout_ms is COLOCK_NOWAIT; COLOCK_ECANCELED also: on_wait returned nonzero; COLOCK_EINVAL also: a
+ * size, flag, timeout or priority that cannot be. */
+COLOCK_API int colock_acquire_with(colock *lock, const colock_request *request, colock_hold **hold);
+
+/* Give it back. The hold is freed whatever is returned. Any thread. In a forked child frees the child's copy and
+ * leaves the parent's hold alone. An inherited hold is not unlocked: it ends with its last copy.
+ * Returns 0: it was whole to the end; COLOCK_EREVOKED, COLOCK_ELOST: it was not, treat what was done under it with
+ * care (a file replaced is noticed here if the hold lasted 0.1 ms or longer; a shorter one was checked when it was
+ * granted); COLOCK_ESYSTEM: the kernel did not unlock, so the descriptor was closed, which does; COLOCK_EFORKED;
+ * COLOCK_EINVAL: NULL. */
+COLOCK_API int colock_release(colock_hold *hold);
+/* Is it still mine? One system call. Returns 0, COLOCK_EREVOKED, COLOCK_ELOST, COLOCK_EFORKED; COLOCK_EINVAL: NULL. */
+COLOCK_API int colock_check(colock_hold *hold);
+/* Alive and at work: the time until it counts as stale begins anew. No system call. Returns what colock_check does, but
+ * does not notice a replaced file. */
+COLOCK_API int colock_renew(colock_hold *hold);
+/* on != 0: children that are forked from now on and exec keep the lock, until the last of them has closed its copy or
+ * exited, even when we have released it or exited. 0: children from now on do not. A reader-only hold too.
+ * Returns 0; COLOCK_EFORKED; COLOCK_EINVAL: NULL; COLOCK_ESYSTEM: the descriptor's flag could not be set. */
+COLOCK_API int colock_inherit(colock_hold *hold, int on);
+/* This hold no longer counts for the thread that got it, which may then block for the same file again; for holds that
+ * are handed to another thread. Returns 0, COLOCK_EFORKED; COLOCK_EINVAL: NULL. */
+COLOCK_API int colock_detach(colock_hold *hold);
+/* The fencing token of an exclusive hold: larger than that of every exclusive hold before it, never repeated. 0 for a
+ * shared hold. hold must not be NULL, here and in the next two. */
+COLOCK_API uint64_t colock_token(const colock_hold *hold);
+/* The newest token handed out before this hold: who remembers N from its last hold (its token, or its last_token) and
+ * finds N here has missed no writer, and may keep what it cached. */
+COLOCK_API uint64_t colock_last_token(const colock_hold *hold);
+/* 1: when this hold was granted, an exclusive holder had died or been forced out while holding, and nobody has said
+ * recovered since; what the lock guards may be half written. 0: no. */
+COLOCK_API int colock_abandoned(const colock_hold *hold);
+/* The data are whole again. Exclusive holds only. Later holds are not told again; a writer that is abandoned after
+ * this is told of anew.
+ * Returns 0 (also if there was nothing to say), COLOCK_EREVOKED, COLOCK_ELOST, COLOCK_EFORKED; COLOCK_EINVAL: NULL,
+ * or a shared hold. */
+COLOCK_API int colock_recovered(colock_hold *hold);
+/* Write "slot:hold:generation" to text: which hold this is, as the COLOCK_HOLD of a COMMAND under `colock run` names
+ * it; 64 bytes are enough. A hold without a slot (reader-only, `enabled: false`) gives an id that names nothing.
+ * Returns 0; COLOCK_EINVAL: too little room. */
+COLOCK_API int colock_hold_id(const colock_hold *hold, char *text, size_t size);
+/* Acquire, *result = operation(arg), release. Returns what colock_acquire and then colock_release do: after
+ * COLOCK_EREVOKED or COLOCK_ELOST the operation did run, and *result is set; after any other failure it did not.
+ * result may be NULL. */
+COLOCK_API int colock_with(colock *lock, int mode, int (*operation)(void *arg), void *arg, int *result);
+
+/* ---- looking from outside ---- */
+
+/* COLOCK_ROLE of an entry */
+enum {
+  COLOCK_HOLDER = 1, /* has the lock */
+  COLOCK_WAITER,     /* waits for it; in the order of the queue */
+  COLOCK_REVOKED,    /* was forced out and runs on */
+  COLOCK_CACHED,     /* reserved */
+  COLOCK_ANONYMOUS   /* somebody has it who left no name: a reader without write permission, or another program */
+};
+/* Fields of an entry. N: colock_entry_number; T: colock_entry_text; B: both. */
+enum {
+  COLOCK_ROLE = 1, /* B: as above; "holder", "waiter", ... */
+  COLOCK_MODE,     /* B: COLOCK_SHARED or COLOCK_EXCLUSIVE, held or waited for; "shared", "exclusive" */
+  COLOCK_PID,      /* N: as its own pid namespace counts */
+  COLOCK_TID,      /* N: the thread that asked */
+  COLOCK_UID,      /* N: user id */
+  COLOCK_AGE_MS,   /* N: for how long it has held or waited */
+  COLOCK_STALE,    /* N: 1: has held for longer than its own stale_timeout without colock_renew; else 0 */
+  COLOCK_PRIORITY, /* N: of its request */
+  COLOCK_TOKEN,    /* N, T: fencing token of an exclusive hold; T has it whole, as digits */
+  COLOCK_PROGRAM,  /* T: the program's name */
+  COLOCK_HOST,     /* T: the host's name, a container's own */
+  COLOCK_LABEL,    /* T: its configured `label` */
+  COLOCK_PURPOSE,  /* T: of its request */
+  COLOCK_POSITION, /* N: a waiter's place in line, 1 is the head */
+  COLOCK_INHERITED, /* N: pid of the child that an inherited hold was passed on to */
+  COLOCK_SLOT,      /* N: these three, of a hold, are what colock_hold_id writes */
+  COLOCK_HOLD_ID,
+  COLOCK_GENERATION
+};
+/* A snapshot of the lock file `path`. Creates nothing, takes no lock, holds nobody up; read permission is enough.
+ * Returns 0 and *report, the caller's: colock_report_free; COLOCK_EINVAL: NULL or empty; COLOCK_ENOENT: no
+ * file; FILE codes but COLOCK_ENOSPC. */
+COLOCK_API int colock_report_read(const char *path, colock_report **report);
+COLOCK_API void colock_report_free(colock_report *report); /* and its entries; NULL is fine */
+COLOCK_API size_t colock_report_count(const colock_report *report);
+/* Holders first (exclusive before shared, the oldest first), then anonymous ones, waiters in their order, the
+ * revoked. NULL: past the last. Lives as long as the report. */
+COLOCK_API const colock_entry *colock_report_entry(const colock_report *report, size_t index);
+COLOCK_API int64_t colock_entry_number(const colock_entry *entry, int field); /* -1: unknown, or no number */
+/* NULL: unknown, or no text. As its owner wrote it, any bytes: escape it before printing. */
+COLOCK_API const char *colock_entry_text(const colock_entry *entry, int field);
+/* A number of the whole lock; -1: unknown name or value. "holders" (anonymous ones too), "waiters", "revoked",
+ * "anonymous": how many; "generation": forced unlocks move everyone to the next; "last_token": the newest fencing
+ * token; "abandoned": token of the writer that died holding, 0 none; "capacity", "slots_in_use": of the file's table;
+ * "forced_pid", "forced_uid", "forced_age_ms", "forced_generation": the last forced unlock, -1 if there was none. */
+COLOCK_API int64_t colock_report_stat(const colock_report *report, const char *name);
+/* The whole report as JSON, in the schema of colock(3); lives as long as the report. NULL: no memory. */
+COLOCK_API const char *colock_report_json(colock_report *report);
+/* Take the lock away from whoever holds it, all holders of this generation together: the next acquires succeed while
+ * the old holders still run, and may still write. `reason` is noted in the file; NULL: none. *before: what the lock
+ * looked like when it was judged; may be NULL; the caller's. If nobody holds, nothing is done.
+ * Returns 0, also if somebody else forced out the same holder first; COLOCK_EBUSY: the holders changed faster than one
+ * could be judged, so nobody is stuck, and nothing was done; COLOCK_EINVAL: NULL or empty; COLOCK_EACCES: needs write
+ * permission; COLOCK_ECONFIG; FILE codes. */
+COLOCK_API int colock_force_unlock(const char *path, const char *reason, colock_report **before);
+
+/* ---- configuration ---- */
+
+typedef struct colock_key { /* one configuration key; static, constant */
+  const char *name;    /* "timeout" */
+  const char *type;    /* "duration", "boolean", "integer", "choice", "text", "mode" */
+  const char *range;   /* what is accepted, in words: "0 to forever", "report, break" */
+  const char *initial; /* the default, as it would be written in YAML */
+  const char *help;    /* one line */
+} colock_key;
+/* The table of keys, in its own order; NULL: past the last. colock.yaml(5) describes them. */
+COLOCK_API const colock_key *colock_config_key(size_t index);
+/* All defaults; nothing is read. Returns 0 or COLOCK_ENOMEM. The caller's: colock_config_free. */
+COLOCK_API int colock_config_new(colock_config **config);
+COLOCK_API void colock_config_free(colock_config *config); /* locks opened with it are unharmed; NULL is fine */
+/* Set what the YAML file `path` says. NULL: the first that exists of $COLOCK_CONFIG, $XDG_CONFIG_HOME/colock.yaml
+ * (~/.config), SYSCONFDIR/colock.yaml; none is fine. On failure nothing of the file is taken over.
+ * Returns 0; COLOCK_ECONFIG: wrong, with file:line:column; or a file that is there, or was named, cannot be read;
+ * COLOCK_EINVAL: config is NULL; COLOCK_EMFILE; COLOCK_ENOMEM. */
+COLOCK_API int colock_config_load(colock_config *config, const char *path);
+/* Set what the environment says (COLOCK_TIMEOUT=5s); nothing in a set-user-id program. A variable COLOCK_ of another
+ * name that is no key is left alone. Returns 0; COLOCK_ECONFIG: wrong value, nothing is taken over; COLOCK_EINVAL:
+ * config is NULL. */
+COLOCK_API int colock_config_env(colock_config *config);
+/* Set one key, as in YAML: ("timeout", "5s"). Returns 0; COLOCK_ECONFIG: no such key, or not such a value;
+ * COLOCK_EINVAL: NULL. */
+COLOCK_API int colock_config_set(colock_config *config, const char *key, const char *value);
+/* The value in force, as YAML would write it; NULL: no such key. Lives until config changes. */
+COLOCK_API const char *colock_config_get(const colock_config *config, const char *key);
+/* Where it comes from: "default", "environment", "set", "/etc/colock.yaml:4:1"; NULL: no such key. Lives until config
+ * changes. */
+COLOCK_API const char *colock_config_source(const colock_config *config, const char *key);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

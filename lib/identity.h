@@ -1,0 +1,20 @@
+/* identity.h - who this process and thread are, as the lock file shows it. Read once a process, again after a fork. */
+#ifndef COLOCKP_IDENTITY_H
+#define COLOCKP_IDENTITY_H
+
+#include "layout.h"
+
+/* Fills everything but label (which is the lock's). What cannot be learned (no /proc) stays 0 or "". Never fails. */
+void colockp_identity_get(struct colockp_identity *identity);
+
+/* This boot's id as in /proc/sys/kernel/random/boot_id; "" if it cannot be read. Valid for the process's life. */
+const char *colockp_boot_id(void);
+
+/* Copy text into a fixed field: ends in NUL, cut at a whole UTF-8 character, the rest of the field zero. */
+void colockp_text_copy(char *field, size_t size, const char *text);
+
+int32_t colockp_tid(void);         /* cached gettid */
+uint64_t colockp_thread(void);     /* a number no other thread of this process ever has */
+void colockp_identity_forget(void); /* in a forked child: pid, start time and tid are read anew */
+
+#endif

@@ -1,0 +1,68 @@
+# lib/ - the library. It is built once, as a convenience library that tests and the command link statically;
+# the installed library is made of the same objects, and only what lib/colock.map names can be seen from outside.
+
+include_HEADERS += include/colock.h
+
+noinst_LTLIBRARIES += libcolockp.la
+libcolockp_la_SOURCES = \
+  %D%/acquire.c \
+  %D%/acquire.h \
+  %D%/clock.h \
+  %D%/config.c \
+  %D%/config.h \
+  %D%/config_file.c \
+  %D%/config_keys.c \
+  %D%/config_keys.h \
+  %D%/config_value.c \
+  %D%/config_yaml.c \
+  %D%/create.c \
+  %D%/create.h \
+  %D%/duration.c \
+  %D%/duration.h \
+  %D%/entry.c \
+  %D%/error.c \
+  %D%/error.h \
+  %D%/force.c \
+  %D%/force.h \
+  %D%/hold.c \
+  %D%/identity.c \
+  %D%/identity.h \
+  %D%/json.c \
+  %D%/json.h \
+  %D%/layout.h \
+  %D%/lock.c \
+  %D%/lock.h \
+  %D%/log.c \
+  %D%/log.h \
+  %D%/look.c \
+  %D%/look.h \
+  %D%/nearest.c \
+  %D%/nearest.h \
+  %D%/process.c \
+  %D%/process.h \
+  %D%/queue.c \
+  %D%/queue.h \
+  %D%/range.c \
+  %D%/range.h \
+  %D%/region.c \
+  %D%/region.h \
+  %D%/report.c \
+  %D%/report.h \
+  %D%/seat.c \
+  %D%/seat.h \
+  %D%/system.c \
+  %D%/system.h \
+  %D%/token.c \
+  %D%/token.h \
+  %D%/utf8.c \
+  %D%/utf8.h \
+  %D%/version.c
+libcolockp_la_CFLAGS = $(AM_CFLAGS) $(YAML_CFLAGS)
+
+lib_LTLIBRARIES += libcolock.la
+libcolock_la_SOURCES =
+libcolock_la_LIBADD = libcolockp.la $(YAML_LIBS) $(PTHREAD_LIBS)
+libcolock_la_LDFLAGS = -no-undefined -version-info $(COLOCK_VERSION_INFO) \
+  -Wl,--version-script=$(top_srcdir)/lib/colock.map
+EXTRA_libcolock_la_DEPENDENCIES = %D%/colock.map
+EXTRA_DIST += %D%/colock.map

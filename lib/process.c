@@ -1,0 +1,164 @@
+/* process.c - descriptors, members and fork. See process.h for the discipline. */
+#define _GNU_SOURCE
+#include "process.h"
+#include "identity.h"
+#include "system.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <sys/mman.h>
+
+static pthread_mutex_t fork_lock = PTHREAD_MUTEX_INITIALIZER; /* its handlers are set by the first colockp_fork_count */
+static struct colockp_fd *descriptors; /* under the fork lock */
+static struct colockp_member *members; /* under the fork lock */
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static _Atomic uint32_t forks;
+static _Atomic uint32_t *alive; /* a word that the kernel wipes in every child, so that raw clone is noticed too; NULL: not to be had */
+
+static void prepare(void) {
+  pthread_mutex_lock(&fork_lock);
+  for (struct colockp_member *member = members; member; member = member->next)
+    pthread_mutex_lock(&member->mutex);
+}
+
+static void unlock_all(void) {
+  for (struct colockp_member *member = members; member; member = member->next)
+    pthread_mutex_unlock(&member->mutex);
+  pthread_mutex_unlock(&fork_lock);
+}
+
+static void become_child(void) {
+  for (struct colockp_fd *fd = descriptors; fd; fd = fd->next)
+    if (fd->locks && !fd->inherited && fd->fd >= 0) {
+      colockp_system.close(fd->fd);
+      fd->fd = -1;
+    }
+  forks++;
+  if (alive)
+    *alive = 1;
+  colockp_identity_forget();
+  for (struct colockp_member *member = members; member; member = member->next)
+    member->in_child(member);
+}
+
+static void child(void) {
+  become_child();
+  unlock_all();
+}
+
+static void start(void) {
+  pthread_atfork(prepare, unlock_all, child);
+  void *page = colockp_system.mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (page == MAP_FAILED)
+    return;
+  if (madvise(page, 4096, MADV_WIPEONFORK) != 0) {
+    colockp_system.munmap(page, 4096);
+    return;
+  }
+  alive = page;
+  *alive = 1;
+}
+
+/* A child made without the handlers: the other threads' mutexes may be locked for ever here, so they begin anew. */
+static void raw_child(void) {
+  pthread_mutex_init(&fork_lock, NULL);
+  for (struct colockp_member *member = members; member; member = member->next)
+    pthread_mutex_init(&member->mutex, NULL);
+  become_child();
+}
+
+uint32_t colockp_fork_count(void) {
+  pthread_once(&once, start);
+  if (alive && atomic_load_explicit(alive, memory_order_relaxed) == 0)
+    raw_child();
+  return atomic_load_explicit(&forks, memory_order_relaxed);
+}
+
+/* 0, 1 and 2 are others': a program that closed them would print into our lock file. */
+static int above_two(int fd) {
+  if (fd > 2 || fd < 0)
+    return fd;
+  int moved = colockp_system.fcntl_int(fd, F_DUPFD_CLOEXEC, 3);
+  int error = errno;
+  colockp_system.close(fd);
+  errno = error;
+  return moved;
+}
+
+int colockp_fd_open(struct colockp_fd *fd, bool locks, int directory, const char *name, int flags, mode_t mode) {
+  fd->locks = locks;
+  fd->inherited = false;
+  pthread_mutex_lock(&fork_lock);
+  int error = 0;
+  do {
+    fd->fd = above_two(colockp_system.openat(directory, name, flags | O_CLOEXEC, mode));
+    error = fd->fd < 0 ? errno : 0;
+  } while (error == EINTR);
+  if (error == 0) {
+    fd->previous = NULL;
+    fd->next = descriptors;
+    if (descriptors)
+      descriptors->previous = fd;
+    descriptors = fd;
+  }
+  pthread_mutex_unlock(&fork_lock);
+  return error;
+}
+
+static void unlink_fd(struct colockp_fd *fd) {
+  if (fd->previous)
+    fd->previous->next = fd->next;
+  else if (descriptors == fd)
+    descriptors = fd->next;
+  if (fd->next)
+    fd->next->previous = fd->previous;
+  fd->next = fd->previous = NULL;
+}
+
+void colockp_fd_close(struct colockp_fd *fd) {
+  pthread_mutex_lock(&fork_lock);
+  unlink_fd(fd);
+  if (fd->fd >= 0)
+    colockp_system.close(fd->fd);
+  fd->fd = -1;
+  pthread_mutex_unlock(&fork_lock);
+}
+
+int colockp_fd_inherit(struct colockp_fd *fd, bool on) {
+  pthread_mutex_lock(&fork_lock);
+  int error = colockp_system.fcntl_int(fd->fd, F_SETFD, on ? 0 : FD_CLOEXEC) != 0 ? errno : 0;
+  if (error == 0)
+    fd->inherited = on;
+  pthread_mutex_unlock(&fork_lock);
+  return error;
+}
+
+void colockp_member_add(struct colockp_member *member) {
+  pthread_mutex_lock(&fork_lock);
+  member->previous = NULL;
+  member->next = members;
+  if (members)
+    members->previous = member;
+  members = member;
+  pthread_mutex_unlock(&fork_lock);
+}
+
+void colockp_member_remove(struct colockp_member *member) {
+  pthread_mutex_lock(&fork_lock);
+  if (member->previous)
+    member->previous->next = member->next;
+  else
+    members = member->next;
+  if (member->next)
+    member->next->previous = member->previous;
+  pthread_mutex_unlock(&fork_lock);
+}
+
+bool colockp_member_any(bool (*visit)(struct colockp_member *member, void *arg), void *arg) {
+  bool found = false;
+  pthread_mutex_lock(&fork_lock);
+  for (struct colockp_member *member = members; member && !found; member = member->next)
+    found = visit(member, arg);
+  pthread_mutex_unlock(&fork_lock);
+  return found;
+}

@@ -1,0 +1,43 @@
+/* process.h - what belongs to the whole process: descriptors that a forked child must close, and fork itself.
+ *
+ * The fork lock is taken by fork's prepare handler, and elsewhere only around open+register, close, and walks of the lists
+ * below: never while waiting. Order: fork lock, then the members' mutexes. Who holds a member's mutex takes no fork lock.
+ */
+#ifndef COLOCKP_PROCESS_H
+#define COLOCKP_PROCESS_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* A descriptor that colock opened. Those that may carry record locks are closed in a forked child at once, unless inherited:
+ * else the child's copy of the description would keep a dead parent's lock. */
+struct colockp_fd {
+  int fd;                             /* -1: closed */
+  bool locks;                         /* constant: may carry record locks */
+  bool inherited;                     /* under the fork lock: stays open in children */
+  struct colockp_fd *next, *previous; /* under the fork lock */
+};
+
+/* openat and register in one step that no fork can split; the descriptor is above 2 and close-on-exec. 0 or an errno. */
+int colockp_fd_open(struct colockp_fd *fd, bool locks, int directory, const char *name, int flags, mode_t mode);
+void colockp_fd_close(struct colockp_fd *fd);
+/* Whether children keep it, across exec too. 0 or an errno. */
+int colockp_fd_inherit(struct colockp_fd *fd, bool on);
+
+/* What has a mutex that a fork must not catch half way: an opened lock. */
+struct colockp_member {
+  pthread_mutex_t mutex;
+  void (*in_child)(struct colockp_member *member); /* called in a forked child, every mutex held; may not allocate */
+  struct colockp_member *next, *previous;          /* under the fork lock */
+};
+void colockp_member_add(struct colockp_member *member);
+void colockp_member_remove(struct colockp_member *member);
+/* Call visit on members until one answers true; its answer. The fork lock is held, no mutex. */
+bool colockp_member_any(bool (*visit)(struct colockp_member *member, void *arg), void *arg);
+
+/* Grows with every fork that this process is the child of, raw clone included. Every public call begins with it. */
+uint32_t colockp_fork_count(void);
+
+#endif

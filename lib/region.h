@@ -1,0 +1,53 @@
+/* region.h - one lock file, opened: found or created, checked, mapped; growing it; noticing that the name now leads elsewhere.
+ *
+ * A region is shared by the lock and its seats and freed with the last of them. Its descriptor never carries a record lock: a
+ * mapping keeps its open file description alive (in a forked child too), and a lock on it would live on with it.
+ */
+#ifndef COLOCKP_REGION_H
+#define COLOCKP_REGION_H
+
+#include "config.h"
+#include "layout.h"
+#include "process.h"
+#include <stdbool.h>
+#include <sys/stat.h>
+
+struct colockp_region {
+  _Atomic int references;
+  struct colockp_fd file;      /* registered; never locked */
+  struct colockp_fd directory; /* O_PATH, of the directory that has the name */
+  char *path;                  /* as the caller gave it */
+  char *escaped;               /* path, safe to print: for messages */
+  const char *name;            /* last component, within path */
+  dev_t device;
+  ino_t inode;
+  bool read_only;              /* opened for reading alone: no mapping, header is NULL */
+  int verbosity;
+  struct colockp_header *header;     /* mapped, with queue and bells behind it */
+  struct colockp_queue_entry *queue;
+  _Atomic uint32_t *bells;
+};
+
+enum { COLOCKP_CREATE = 1 }; /* lay out a file that is absent, empty or damaged; without it nothing is written */
+
+/* Opens path; before: the region of the same path that this one replaces, or NULL. May wait, until deadline_ns
+ * (CLOCK_MONOTONIC), for another process that is creating the file. The caller gets one reference. Codes: EINVAL EACCES ENOENT EFOREIGN EVERSION ECORRUPT ENOLOCKS ENOSPC EMFILE ENOMEM ETIMEDOUT ESYSTEM. */
+int colockp_region_open(struct colockp_region **region, const char *path, const struct colockp_region *before,
+                        const struct colockp_settings *settings, int64_t deadline_ns, unsigned flags);
+struct colockp_region *colockp_region_ref(struct colockp_region *region);
+void colockp_region_unref(struct colockp_region *region);
+
+/* Does the name still lead to this file? 0 yes; ELOST: it is gone or another file is there. */
+int colockp_region_named(const struct colockp_region *region);
+
+/* The present generation: from the mapping, or by pread. 0 if the word is damaged or cannot be read. */
+uint32_t colockp_region_generation(const struct colockp_region *region);
+
+/* Allocate more slots, under GUARD taken through `fd`, within the deadline. 0 when capacity is then above `capacity`,
+ * whoever did it; ENOSPC, EMFILE (65,536 seats), ETIMEDOUT (GUARD is stuck: the message names its owner), ENOLOCKS, ESYSTEM. */
+int colockp_region_grow(struct colockp_region *region, int fd, uint32_t capacity, int64_t deadline_ns);
+
+/* Sleep a little, longer each time (1 ms up), not past the deadline; false when it has passed. For the rare waits of opening. */
+bool colockp_region_pause(int64_t *delay_ns, int64_t deadline_ns);
+
+#endif

@@ -1,0 +1,125 @@
+/* report.c - reports: made, filled, searched, freed; and one read by the name of a lock file. */
+#include "report.h"
+#include "error.h"
+#include "look.h"
+#include "process.h"
+#include "system.h"
+#include <errno.h>
+#include <string.h>
+
+static void drop(struct colockp_snapshot *snapshot) {
+  if (snapshot->entries)
+    colockp_system.free(snapshot->entries);
+}
+
+int colockp_report_new(colock_report **report, const char *path) {
+  size_t size = strlen(path) + 1;
+  colock_report *made = colockp_system.malloc(sizeof *made);
+  char *copy = made ? colockp_system.malloc(size) : NULL;
+  if (!copy) {
+    if (made)
+      colockp_system.free(made);
+    return colockp_fail(COLOCK_ENOMEM, ENOMEM, "no memory for a report");
+  }
+  memset(made, 0, sizeof *made);
+  made->path = memcpy(copy, path, size);
+  made->now.forced_age_ns = -1;
+  made->file.fd = -1;
+  *report = made;
+  return COLOCK_OK;
+}
+
+void colock_report_free(colock_report *report) {
+  if (!report)
+    return;
+  drop(&report->now);
+  if (report->json)
+    colockp_system.free(report->json);
+  colockp_system.free(report->path);
+  colockp_system.free(report);
+}
+
+int colockp_report_fill(colock_report *report, int fd) {
+  struct colockp_snapshot fresh = {.entries = NULL};
+  char escaped[COLOCKP_ESCAPED_PATH];
+  int code = colockp_look(&fresh, fd, colockp_escape(escaped, sizeof escaped, report->path));
+  if (code != COLOCK_OK) {
+    drop(&fresh);
+    return code;
+  }
+  drop(&report->now);
+  report->now = fresh;
+  if (report->json)
+    colockp_system.free(report->json);
+  report->json = NULL;
+  return COLOCK_OK;
+}
+
+bool colockp_report_holder(const colock_report *report, int mode, struct colockp_holder *holder) {
+  struct colockp_holder found = {.entry = NULL};
+  for (size_t i = 0; i < report->now.count; i++) {
+    const colock_entry *entry = &report->now.entries[i];
+    bool holds = entry->role == COLOCK_HOLDER || entry->role == COLOCK_CACHED || entry->role == COLOCK_ANONYMOUS;
+    if (!holds || (mode == COLOCK_SHARED && entry->mode == COLOCK_SHARED))
+      continue;
+    if (!found.entry) {
+      found.entry = entry;
+      found.slot = entry->slot;
+      found.generation = report->now.generation;
+      found.hold_id = entry->activity.hold_id;
+      found.mode = entry->mode;
+      found.stale = entry->stale;
+    }
+    found.conflicting++;
+    found.conflicting_stale += entry->stale;
+  }
+  if (!found.entry)
+    return false;
+  *holder = found;
+  return true;
+}
+
+static const char *kind_of(mode_t mode) {
+  return S_ISDIR(mode) ? "a directory" : S_ISLNK(mode) ? "a symbolic link: name its target instead"
+       : S_ISFIFO(mode) ? "a FIFO" : S_ISSOCK(mode) ? "a socket" : "a device";
+}
+
+static int open_for_reading(colock_report *report, const char *escaped) {
+  struct stat st;
+  const char *what = NULL;
+  if (*report->path == '\0')
+    return colockp_fail(COLOCK_EINVAL, 0, "the path of the lock file is empty");
+  /* Looked at before it is opened: opening a FIFO or a device would already do something to it. */
+  if (colockp_system.fstatat(AT_FDCWD, report->path, &st, AT_SYMLINK_NOFOLLOW) != 0)
+    what = "find";
+  else if (!S_ISREG(st.st_mode))
+    return colockp_fail(COLOCK_EFOREIGN, 0, "%s: not a lock file but %s; left untouched", escaped, kind_of(st.st_mode));
+  int error = what ? errno
+                   : colockp_fd_open(&report->file, false, AT_FDCWD, report->path, O_RDONLY | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK, 0);
+  if (error)
+    return colockp_fail(colockp_code_of_errno(error), error, "%s: cannot %s: %s", escaped, what ? what : "open", strerror(error));
+  if (colockp_system.fstat(report->file.fd, &st) == 0 && !S_ISREG(st.st_mode)) /* replaced in between */
+    return colockp_fail(COLOCK_EFOREIGN, 0, "%s: not a lock file but %s; left untouched", escaped, kind_of(st.st_mode));
+  return COLOCK_OK;
+}
+
+int colock_report_read(const char *path, colock_report **report) {
+  char escaped[COLOCKP_ESCAPED_PATH];
+  colock_report *made = NULL;
+  colockp_fork_count();
+  if (!path || !report)
+    return colockp_fail(COLOCK_EINVAL, 0, "colock_report_read: path and report are needed");
+  int code = colockp_report_new(&made, path);
+  if (code != COLOCK_OK)
+    return code;
+  code = open_for_reading(made, colockp_escape(escaped, sizeof escaped, path));
+  if (code == COLOCK_OK)
+    code = colockp_report_fill(made, made->file.fd);
+  if (made->file.fd >= 0)
+    colockp_fd_close(&made->file);
+  if (code == COLOCK_OK)
+    *report = made;
+  else
+    colock_report_free(made);
+  return code;
+}

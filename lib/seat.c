@@ -1,0 +1,260 @@
+/* seat.c - claiming, showing and giving back seats. See seat.h for the discipline. */
+#define _GNU_SOURCE
+#include "seat.h"
+#include "error.h"
+#include "identity.h"
+#include "log.h"
+#include "queue.h"
+#include "range.h"
+#include "system.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#define SEAT_FLAGS (O_NOFOLLOW | O_NOCTTY | O_NONBLOCK)
+#define TAKEN_TRIES 16 /* slots that look taken, tried before the file is made larger: their owners may be dead */
+
+static int fail_errno(const struct colockp_region *region, int error, const char *what) {
+  return colockp_fail(colockp_code_of_errno(error), error, "%s: cannot %s: %s", region->escaped, what, strerror(error));
+}
+
+/* Words are stored one by one, relaxed: a reader that catches us half way sees an odd or changed sequence and looks again. */
+static void store_words(_Atomic uint64_t *to, const void *from, size_t size) {
+  for (size_t i = 0; i < size / 8; i++) {
+    uint64_t word;
+    memcpy(&word, (const char *)from + i * 8, 8);
+    atomic_store_explicit(&to[i], word, memory_order_relaxed);
+  }
+}
+
+static void begin_write(struct colockp_slot *slot) {
+  uint64_t sequence = atomic_load_explicit(&slot->sequence, memory_order_relaxed);
+  atomic_store_explicit(&slot->sequence, sequence | 1, memory_order_relaxed); /* an owner that died while writing left it odd */
+  atomic_thread_fence(memory_order_release);
+}
+
+static void end_write(struct colockp_slot *slot) {
+  uint64_t sequence = atomic_load_explicit(&slot->sequence, memory_order_relaxed);
+  atomic_store_explicit(&slot->sequence, sequence + 1, memory_order_release);
+}
+
+void colockp_seat_show(struct colock_hold *seat, const char *purpose) {
+  struct colockp_slot *slot = seat->slot;
+  if (!slot)
+    return;
+  char text[COLOCKP_PURPOSE_SIZE];
+  bool had = seat->activity.purpose_length != 0;
+  seat->activity.purpose_length = 0;
+  if (purpose) {
+    colockp_text_copy(text, sizeof text, purpose);
+    seat->activity.purpose_length = (uint32_t)strlen(text);
+  } else if (had) {
+    memset(text, 0, sizeof text);
+  }
+  begin_write(slot);
+  store_words(slot->activity, &seat->activity, sizeof seat->activity);
+  if (purpose || had)
+    store_words(slot->purpose, text, sizeof text);
+  end_write(slot);
+}
+
+void colockp_seat_show_state(struct colock_hold *seat) {
+  struct colockp_slot *slot = seat->slot;
+  if (!slot)
+    return;
+  begin_write(slot);
+  store_words(slot->activity, &seat->activity, 8); /* state and mode */
+  store_words(slot->activity + offsetof(struct colockp_activity, renewed_ns) / 8, &seat->activity.renewed_ns, 8);
+  end_write(slot);
+}
+
+/* Who has the SLOT byte owns the slot. A dead owner's rank goes, its hold id and sequence go on growing. */
+static void move_in(struct colock_hold *seat, const char *label) {
+  struct colockp_slot *slot = seat->slot;
+  struct colockp_identity identity;
+  _Static_assert(offsetof(struct colockp_activity, hold_id) % 8 == 0, "hold_id is a word");
+  uint64_t hold_id = atomic_load_explicit(&slot->activity[offsetof(struct colockp_activity, hold_id) / 8], memory_order_relaxed);
+  uint32_t in_use = atomic_load_explicit(&seat->region->header->slots_in_use, memory_order_relaxed);
+  while (in_use <= seat->number && !atomic_compare_exchange_weak_explicit(&seat->region->header->slots_in_use, &in_use,
+                                                                          seat->number + 1, memory_order_release, memory_order_relaxed))
+    ;
+  colockp_queue_clear(seat->region, seat->number);
+  memset(&seat->activity, 0, sizeof seat->activity);
+  seat->activity.hold_id = hold_id;
+  colockp_identity_get(&identity);
+  memset(identity.label, 0, sizeof identity.label);
+  colockp_text_copy(identity.label, sizeof identity.label, label);
+  atomic_store_explicit(&slot->inherited_pid, 0, memory_order_relaxed);
+  begin_write(slot);
+  store_words(slot->activity, &seat->activity, sizeof seat->activity);
+  store_words(slot->identity, &identity, sizeof identity);
+  end_write(slot);
+}
+
+/* The map is made through the region's descriptor: the seat's own, which carries locks, must be free to die. */
+static int map_slot(struct colock_hold *seat) {
+  void *at = colockp_system.mmap(NULL, COLOCKP_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, seat->region->file.fd,
+                                 colockp_at_slot(seat->number));
+  if (at == MAP_FAILED) {
+    int error = errno;
+    atomic_store_explicit(&seat->region->queue[seat->number].published, COLOCKP_SEAT_FREE, memory_order_relaxed);
+    colockp_range_unlock(seat->file.fd, COLOCKP_BYTE_SLOT + seat->number, 1);
+    return fail_errno(seat->region, error, "map a slot");
+  }
+  seat->slot = at;
+  seat->entry = &seat->region->queue[seat->number];
+  return 0;
+}
+
+/* 0: ours. EAGAIN: somebody lives there. */
+static int try_slot(struct colock_hold *seat, uint32_t number) {
+  int error = colockp_range_lock(seat->file.fd, COLOCKP_RANGE_EXCLUSIVE, COLOCKP_BYTE_SLOT + number, 1);
+  if (error == 0) {
+    seat->number = number;
+    atomic_store_explicit(&seat->region->queue[number].published, COLOCKP_SEAT_TAKEN, memory_order_relaxed);
+  }
+  return error;
+}
+
+/* Slots that look free, then a few that look taken, then those never used. EAGAIN: none below capacity. */
+static int try_slots(struct colock_hold *seat, uint32_t capacity) {
+  struct colockp_region *region = seat->region;
+  uint32_t in_use = atomic_load_explicit(&region->header->slots_in_use, memory_order_acquire);
+  in_use = in_use < capacity ? in_use : capacity;
+  int error = EAGAIN;
+  for (uint32_t i = 0; i < in_use && error == EAGAIN; i++)
+    if (atomic_load_explicit(&region->queue[i].published, memory_order_relaxed) == COLOCKP_SEAT_FREE)
+      error = try_slot(seat, i);
+  uint32_t first = in_use ? (uint32_t)(colockp_thread() * 2654435761u + (uint32_t)colockp_tid()) % in_use : 0;
+  for (uint32_t i = 0; i < in_use && i < TAKEN_TRIES && error == EAGAIN; i++)
+    error = try_slot(seat, (first + i) % in_use);
+  for (uint32_t i = in_use; i < capacity && error == EAGAIN; i++)
+    error = try_slot(seat, i);
+  return error;
+}
+
+/* The byte between the SLOT and LANE ranges is nobody's: it is taken only while the file is laid out anew. */
+static bool being_settled(const struct colock_hold *seat) {
+  return colockp_range_taken(seat->file.fd, COLOCKP_RANGE_EXCLUSIVE, COLOCKP_BYTE_SLOT + COLOCKP_SLOTS_MAX, 1) == 1;
+}
+
+/* Beyond the end of the file a store is a SIGBUS, so what the header says is held against the file. */
+static int read_capacity(const struct colock_hold *seat, off_t *size, uint32_t *capacity) {
+  const struct colockp_region *region = seat->region;
+  struct stat st;
+  *capacity = atomic_load_explicit(&region->header->capacity, memory_order_acquire);
+  bool possible = *capacity >= COLOCKP_SLOTS_MIN && *capacity <= COLOCKP_SLOTS_MAX;
+  if (possible && colockp_file_size(*capacity) > *size) { /* grown since, or damaged */
+    if (colockp_system.fstat(seat->file.fd, &st) != 0)
+      return fail_errno(region, errno, "look at it");
+    *size = st.st_size;
+  }
+  if (possible && colockp_file_size(*capacity) <= *size)
+    return 0;
+  return colockp_fail(COLOCK_ECORRUPT, 0, "%s: damaged while it was open", region->escaped);
+}
+
+static int take_slot(struct colock_hold *seat, off_t size, int64_t deadline_ns) {
+  struct colockp_region *region = seat->region;
+  int64_t delay_ns = 1000000;
+  for (;;) {
+    uint32_t capacity;
+    int damaged = read_capacity(seat, &size, &capacity);
+    if (damaged)
+      return damaged;
+    int error = try_slots(seat, capacity);
+    if (error == 0)
+      return 0;
+    if (error != EAGAIN)
+      return fail_errno(region, error, "lock a slot");
+    if (being_settled(seat)) {
+      if (!colockp_region_pause(&delay_ns, deadline_ns))
+        return colockp_fail(COLOCK_ETIMEDOUT, 0, "%s: another process is rebuilding it", region->escaped);
+      continue;
+    }
+    int code = colockp_region_grow(region, seat->file.fd, capacity, deadline_ns);
+    if (code)
+      return code;
+  }
+}
+
+static int open_seat(struct colock_hold *seat, off_t *size) {
+  struct colockp_region *region = seat->region;
+  struct stat st;
+  int flags = SEAT_FLAGS | (region->read_only ? O_RDONLY : O_RDWR);
+  int error = colockp_fd_open(&seat->file, true, region->directory.fd, region->name, flags, 0);
+  if (error == ENOENT || error == ELOOP)
+    return colockp_region_named(region);
+  if (error)
+    return fail_errno(region, error, "open a seat");
+  if (colockp_system.fstat(seat->file.fd, &st) != 0)
+    return fail_errno(region, errno, "look at it");
+  if (st.st_dev != region->device || st.st_ino != region->inode)
+    return colockp_fail(COLOCK_ELOST, 0, "%s: the lock file was replaced by another", region->escaped);
+  seat->changed = st.st_ctim;
+  *size = st.st_size;
+  return 0;
+}
+
+int colockp_seat_claim(struct colockp_region *region, const char *label, int64_t deadline_ns, struct colock_hold **out) {
+  struct colock_hold *seat = colockp_system.malloc(sizeof *seat);
+  if (!seat)
+    return colockp_fail(COLOCK_ENOMEM, 0, "%s: out of memory", region->escaped);
+  memset(seat, 0, sizeof *seat);
+  seat->file.fd = -1;
+  seat->region = colockp_region_ref(region);
+  seat->forks = colockp_fork_count();
+  off_t size = 0;
+  int code = open_seat(seat, &size);
+  if (code == 0 && !region->read_only) {
+    code = take_slot(seat, size, deadline_ns);
+    if (code == 0)
+      code = map_slot(seat);
+    if (code == 0)
+      move_in(seat, label);
+  }
+  if (code) {
+    colockp_seat_free(seat);
+    return code;
+  }
+  *out = seat;
+  return 0;
+}
+
+void colockp_seat_free(struct colock_hold *seat) {
+  bool ours = seat->forks == colockp_fork_count();
+  if (seat->slot) {
+    if (ours && !seat->file.inherited) {
+      seat->activity.state = COLOCKP_IDLE;
+      colockp_seat_show_state(seat);
+      atomic_store_explicit(&seat->entry->published, COLOCKP_SEAT_FREE, memory_order_relaxed);
+      colockp_range_unlock(seat->file.fd, COLOCKP_BYTE_SLOT + seat->number, 1); /* a copy in a child of a raw clone may live on */
+    }
+    colockp_system.munmap(seat->slot, COLOCKP_PAGE);
+  }
+  colockp_fd_close(&seat->file);
+  if (seat->region)
+    colockp_region_unref(seat->region);
+  colockp_system.free(seat);
+}
+
+int colockp_seat_look(struct colock_hold *seat) {
+  struct stat st;
+  if (colockp_system.fstat(seat->file.fd, &st) != 0) {
+    seat->broken = true;
+    return fail_errno(seat->region, errno, "look at it");
+  }
+  if (st.st_nlink == 0) {
+    seat->lost = true;
+    return colockp_fail(COLOCK_ELOST, 0, "%s: the lock file was deleted or replaced", seat->region->escaped);
+  }
+  if (st.st_ctim.tv_nsec == seat->changed.tv_nsec && st.st_ctim.tv_sec == seat->changed.tv_sec)
+    return 0;
+  /* A rename changes the ctime, but so do our own stores through the map: only the name tells. */
+  int code = colockp_region_named(seat->region);
+  if (code == 0)
+    seat->changed = st.st_ctim;
+  seat->lost = code == COLOCK_ELOST;
+  return code;
+}

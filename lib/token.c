@@ -1,0 +1,91 @@
+/* token.c - fencing tokens and abandoned writers. See token.h for the order of steps. */
+#include "token.h"
+#include "error.h"
+#include "log.h"
+#include "system.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define TOKENS_AHEAD (UINT64_C(1) << 32) /* how far the ceiling runs ahead of the tokens */
+
+uint64_t colockp_token_next(struct colockp_region *region) {
+  return atomic_fetch_add(&region->header->fence, 1) + 1;
+}
+
+/* Only an exclusive holder comes here, so nobody takes tokens meanwhile; only half of the way is used up, so that the old
+ * ceiling serves on when the disk does not. */
+int colockp_token_sync(struct colockp_region *region, uint64_t token) {
+  _Atomic uint64_t *word = &region->header->ceiling;
+  uint64_t ceiling = atomic_load_explicit(word, memory_order_relaxed);
+  if (token + TOKENS_AHEAD / 2 <= ceiling)
+    return 0;
+  uint64_t higher = token + TOKENS_AHEAD;
+  atomic_store(word, higher);
+  if (colockp_system.fdatasync(region->file.fd) == 0)
+    return 0;
+  int error = errno;
+  atomic_compare_exchange_strong(word, &higher, ceiling);
+  if (token <= ceiling) {
+    colockp_log(region->verbosity, COLOCKP_WARNING, "%s: cannot sync a new token ceiling: %s", region->escaped, strerror(error));
+    return 0;
+  }
+  return colockp_fail(COLOCK_ESYSTEM, error, "%s: cannot sync the fencing tokens, so none is handed out: %s", region->escaped,
+                      strerror(error));
+}
+
+static void bury(struct colockp_region *region, uint64_t token) {
+  struct colockp_header *header = region->header;
+  uint64_t abandoned = atomic_load(&header->abandoned);
+  while (abandoned < token && !atomic_compare_exchange_weak(&header->abandoned, &abandoned, token))
+    ;
+  /* In this order: if we die between the two, the next one buries it again. */
+  atomic_compare_exchange_strong(&header->writer, &token, 0);
+}
+
+void colockp_writer_bury(struct colockp_region *region) {
+  uint64_t token = atomic_load_explicit(&region->header->writer, memory_order_acquire);
+  if (token == 0)
+    return;
+  bury(region, token);
+  colockp_log(region->verbosity, COLOCKP_WARNING, "%s: the exclusive holder with token %llu died or was forced out while holding",
+              region->escaped, (unsigned long long)token);
+}
+
+bool colockp_writer_mark(struct colockp_region *region, uint32_t generation, uint64_t token) {
+  for (;;) {
+    uint64_t present = 0;
+    if (atomic_compare_exchange_strong(&region->header->writer, &present, token))
+      return true;
+    if (present < token)
+      bury(region, present);
+    else if (colockp_region_generation(region) != generation)
+      return false; /* a forced unlock after our look at the generation, and already a successor */
+    else
+      atomic_compare_exchange_strong(&region->header->writer, &present, 0); /* no token of this generation is above ours: damage */
+  }
+}
+
+void colockp_writer_clear(struct colockp_region *region, uint64_t token) {
+  atomic_compare_exchange_strong(&region->header->writer, &token, 0);
+}
+
+static uint64_t read_word(const struct colockp_region *region, size_t at) {
+  uint64_t word = 0;
+  return colockp_system.pread(region->file.fd, &word, sizeof word, (off_t)at) == sizeof word ? word : 0;
+}
+
+uint64_t colockp_token_last(const struct colockp_region *region) {
+  if (region->header)
+    return atomic_load_explicit(&region->header->fence, memory_order_relaxed);
+  return read_word(region, offsetof(struct colockp_header, fence));
+}
+
+/* A reader-only lock cannot bury, so it counts a dead writer's mark itself; it is called under LANE. */
+uint64_t colockp_abandoned_word(const struct colockp_region *region) {
+  if (region->header)
+    return atomic_load_explicit(&region->header->abandoned, memory_order_relaxed);
+  uint64_t writer = read_word(region, offsetof(struct colockp_header, writer));
+  uint64_t abandoned = read_word(region, offsetof(struct colockp_header, abandoned));
+  return writer > abandoned ? writer : abandoned;
+}

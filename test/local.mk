@@ -1,0 +1,156 @@
+# test/ - what `make check` runs, and the same under other conditions.
+#
+#   make check            everything, once
+#   make check-asan       a build of its own in asan/, with the address and undefined-behaviour sanitizers
+#   make check-valgrind   a build of its own in valgrind/, every process under memcheck
+#   make coverage         a build of its own in coverage/; says how much of lib/ and tools/ was run
+#   make check-loop       again and again until something fails, or LOOPS times; narrowed down by TESTS=test/test_x
+#
+# test/count adds up what they did: test/count . asan valgrind
+
+# Check suites, one for each room of lib/ and a few for what goes through all of them. test/test_x is built from test_x.c
+# by default, no more to say.
+CHECK_SUITES = \
+  %D%/test_acquire \
+  %D%/test_badfile \
+  %D%/test_command \
+  %D%/test_command_look \
+  %D%/test_command_terminal \
+  %D%/test_config \
+  %D%/test_config_memory \
+  %D%/test_config_yaml \
+  %D%/test_die \
+  %D%/test_duration \
+  %D%/test_error \
+  %D%/test_fail \
+  %D%/test_force \
+  %D%/test_harness \
+  %D%/test_hold \
+  %D%/test_identity \
+  %D%/test_json \
+  %D%/test_keys \
+  %D%/test_layout \
+  %D%/test_lock \
+  %D%/test_log \
+  %D%/test_overlap \
+  %D%/test_process \
+  %D%/test_queue \
+  %D%/test_range \
+  %D%/test_region \
+  %D%/test_replaced \
+  %D%/test_report \
+  %D%/test_scarce \
+  %D%/test_seat \
+  %D%/test_system \
+  %D%/test_token \
+  %D%/test_wait
+
+# Shell scripts about the build and what it installs. They say nothing new under a sanitizer, so they run once.
+BUILD_TESTS = \
+  %D%/test_count.sh \
+  %D%/test_exports.sh \
+  %D%/test_header.sh \
+  %D%/test_install.sh \
+  %D%/test_link.sh
+
+# Shell scripts that run the command and the examples.
+TOOL_TESTS = \
+  %D%/test_examples.sh
+
+EXTRA_DIST += $(BUILD_TESTS) $(TOOL_TESTS) %D%/count %D%/shell.sh %D%/test_link.c %D%/yaml
+
+# ---- how they are built and run ----
+if TESTS_ENABLED
+check_LIBRARIES += %D%/libsupport.a
+check_PROGRAMS += $(CHECK_SUITES)
+TESTS += $(CHECK_SUITES) $(TOOL_TESTS) $(BUILD_TESTS)
+else
+check-local:
+	@echo "the tests were left out by configure --disable-tests" >&2; exit 1
+endif
+
+%C%_libsupport_a_SOURCES = \
+  %D%/agent.c \
+  %D%/agent.h \
+  %D%/agent_main.c \
+  %D%/command.c \
+  %D%/command.h \
+  %D%/fault.c \
+  %D%/fault.h \
+  %D%/planted.h \
+  %D%/scenario.c \
+  %D%/scenario.h \
+  %D%/support.c \
+  %D%/support.h \
+  %D%/tracker.c \
+  %D%/tracker.h
+
+# Programs that have no LDADD of their own, that is, the suites, link this.
+LDADD = %D%/libsupport.a libcolockp.la $(CHECK_LIBS) $(YAML_LIBS) $(PTHREAD_LIBS)
+AM_CPPFLAGS += $(CHECK_CFLAGS)
+
+# Every test sees the same surroundings, whoever runs it: no configuration but its own.
+TEST_EXTENSIONS = .sh
+SH_LOG_COMPILER = $(SHELL)
+AM_TESTS_ENVIRONMENT = \
+  for name in $$(env | $(SED) -n '/^COLOCK_TEST_/d; s/^\(COLOCK_[A-Z_]*\)=.*/\1/p'); do unset "$$name"; done; \
+  LC_ALL=C.UTF-8; XDG_CONFIG_HOME='$(abs_top_builddir)/test/no-config'; \
+  abs_top_srcdir='$(abs_top_srcdir)'; abs_top_builddir='$(abs_top_builddir)'; \
+  CC='$(CC)'; CXX='$(CXX)'; NM='$(NM)'; SED='$(SED)'; MAKE='$(MAKE)'; PKG_CONFIG='$(PKG_CONFIG)'; \
+  PACKAGE_VERSION='$(PACKAGE_VERSION)'; sysconfdir='$(sysconfdir)'; pkgconfigdir='$(pkgconfigdir)'; libdir='$(libdir)'; \
+  export LC_ALL XDG_CONFIG_HOME abs_top_srcdir abs_top_builddir CC CXX NM SED MAKE PKG_CONFIG PACKAGE_VERSION sysconfdir \
+    pkgconfigdir libdir;
+
+# ---- other conditions ----
+.PHONY: check-asan check-valgrind check-loop coverage clean-sub-builds
+
+# With $$build, $$cflags: configures the build once, as this one was; make itself notices when configure has changed.
+sub_build = \
+  if test '$(abs_top_srcdir)' = '$(abs_top_builddir)'; then \
+    echo '$@ needs a build outside the sources: mkdir build && cd build && ../configure && make $@' >&2; exit 1; \
+  fi; \
+  $(MKDIR_P) $$build && cd $$build || exit 1; \
+  test -f Makefile || '$(abs_top_srcdir)/configure' --quiet --disable-shared CC='$(CC)' CXX='$(CXX)' \
+    YAML_CFLAGS='$(YAML_CFLAGS)' YAML_LIBS='$(YAML_LIBS)' CHECK_CFLAGS='$(CHECK_CFLAGS)' CHECK_LIBS='$(CHECK_LIBS)' \
+    CPPFLAGS='$(CPPFLAGS)' LDFLAGS='$(LDFLAGS)' CFLAGS="$$cflags" || exit 1
+
+check-asan:
+	+@build=asan; cflags='-g -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all'; \
+	$(sub_build); \
+	ASAN_OPTIONS=detect_stack_use_after_return=1:strict_string_checks=1 UBSAN_OPTIONS=print_stacktrace=1 \
+	  $(MAKE) check BUILD_TESTS=
+
+# Each test runs in a child of its suite, and the exit status of a child with an error fails that test by name. Programs
+# that a test executes run as they are: there are thousands, and starting one under memcheck takes a second.
+MEMCHECK = $(VALGRIND) --quiet --error-exitcode=99 --leak-check=full --show-leak-kinds=definite \
+  --errors-for-leak-kinds=definite --trace-children=no
+check-valgrind:
+	+@if test '$(VALGRIND)' = no; then \
+	  echo 'valgrind is missing. Debian, Ubuntu: apt-get install valgrind. Fedora: dnf install valgrind.' >&2; exit 1; \
+	fi; \
+	build=valgrind; cflags='-g -O1'; $(sub_build); \
+	COLOCK_TEST_SECONDS=$${COLOCK_TEST_SECONDS:-1} CK_TIMEOUT_MULTIPLIER=20 $(MAKE) check TOOL_TESTS= BUILD_TESTS= LOG_COMPILER="$(MEMCHECK)"
+
+coverage:
+	+@if test '$(GCOV)' = no; then \
+	  echo 'gcov is missing. Debian, Ubuntu: apt-get install gcc. Fedora: dnf install gcc.' >&2; exit 1; \
+	fi; \
+	build=coverage; cflags='-g -O0 --coverage'; $(sub_build); \
+	find . -name '*.gcda' -exec rm -f {} +; \
+	$(MAKE) check BUILD_TESTS= || exit 1; \
+	$(GCOV) --no-output $$(find lib tools -name '*.gcda') 2>/dev/null | $(AWK) ' \
+	  /^File/ { gsub(/\047/, ""); n = split($$2, part, "/"); mine = part[n-1] ~ /^(lib|tools)$$/ && part[n] ~ /\.c$$/ } \
+	  /^Lines executed/ && mine { split($$2, share, /[:%]/); hit += share[2] * $$4 / 100; all += $$4; mine = 0; \
+	    printf "%6.1f%% of %5d lines  %s/%s\n", share[2], $$4, part[n-1], part[n] } \
+	  END { if (!all) { print "nothing was run"; exit 1 } printf "%6.1f%% of %5d lines  in all\n", 100 * hit / all, all }'
+
+LOOPS = 0
+check-loop: all
+	@round=0; \
+	while round=$$((round + 1)); echo "round $$round"; $(MAKE) --no-print-directory check BUILD_TESTS=; do \
+	  test $$round -ne $(LOOPS) || exit 0; \
+	done; \
+	echo "failed in round $$round" >&2; exit 1
+
+clean-sub-builds:
+	rm -rf asan coverage valgrind

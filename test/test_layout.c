@@ -1,0 +1,77 @@
+/* test_layout.c - the bytes of a lock file stand where colock-file(5) says, as numbers and in a file that was made. */
+#define _GNU_SOURCE
+#include "support.h"
+#include <string.h>
+
+START_TEST(documented_offsets_hold) {
+  ck_assert_int_eq(COLOCKP_AT_QUEUE, 4096);
+  ck_assert_int_eq(COLOCKP_AT_BELLS, 4096 + 65536 * 16);
+  ck_assert_int_eq(COLOCKP_AT_SLOTS, 4096 + 65536 * 20);
+  ck_assert_int_eq(colockp_at_slot(3), 4096 + 65536 * 20 + 3 * 4096);
+  ck_assert_int_eq(COLOCKP_BYTE_GUARD, 0x40000000);
+  ck_assert_int_eq(COLOCKP_BYTE_PROBE, 0x40000010);
+  ck_assert_int_eq(COLOCKP_BYTE_SLOT, 0x40010000);
+  ck_assert_int_eq(COLOCKP_BYTE_LANE, 0x50000000);
+  ck_assert_int_eq(COLOCKP_BYTE_UPGRADE, 0x60000000);
+  ck_assert_int_eq(COLOCKP_ALL_FROM, 0x40010000);
+  ck_assert_int_eq(COLOCKP_ALL_FROM + COLOCKP_ALL_LENGTH, 0x70000000);
+}
+END_TEST
+
+START_TEST(lanes_wrap_within_their_range) {
+  static const uint32_t generations[] = {1, 2, COLOCKP_LANES - 1, COLOCKP_LANES, COLOCKP_LANES + 1, UINT32_MAX};
+  for (size_t i = 0; i < sizeof generations / sizeof generations[0]; i++) {
+    int64_t lane = colockp_lane(generations[i]);
+    ck_assert(lane >= COLOCKP_BYTE_LANE && lane < COLOCKP_BYTE_LANE + COLOCKP_LANES);
+    ck_assert_int_ne(lane, colockp_lane(colockp_generation_next(generations[i])));
+  }
+  ck_assert_uint_eq(colockp_generation_next(UINT32_MAX), 1);
+}
+END_TEST
+
+START_TEST(generation_word_checks_itself) {
+  uint64_t word = colockp_generation_word(0x12345678);
+  ck_assert_uint_eq(word, UINT64_C(0xedcba98712345678));
+  ck_assert(colockp_generation_valid(word));
+  ck_assert(!colockp_generation_valid(0));
+  ck_assert(!colockp_generation_valid(colockp_generation_word(0)));
+  for (int bit = 0; bit < 64; bit++) ck_assert(!colockp_generation_valid(word ^ UINT64_C(1) << bit));
+}
+END_TEST
+
+static uint64_t number_at(const unsigned char *bytes, size_t at, size_t size) {
+  uint64_t n = 0;
+  for (size_t i = 0; i < size; i++) n |= (uint64_t)bytes[at + i] << 8 * i;
+  return n;
+}
+
+/* Read by plain byte numbers, as a program that is not colock would. */
+START_TEST(new_file_has_the_documented_header) {
+  static unsigned char bytes[COLOCKP_AT_SLOTS];
+  const char *path = test_path("a.lock");
+  test_make_lock(path);
+  ck_assert_uint_eq(test_read(path, bytes, sizeof bytes), sizeof bytes);
+  ck_assert_mem_eq(bytes, "COLOCK\r\n", 8);
+  ck_assert_uint_eq(number_at(bytes, 8, 4), COLOCKP_VERSION);
+  ck_assert_uint_eq(number_at(bytes, 12, 4), COLOCKP_FINGERPRINT);
+  ck_assert_uint_eq(number_at(bytes, 16, 4), COLOCKP_CARRIER_MAPPED);
+  ck_assert(colockp_generation_valid(number_at(bytes, 128, 8)));
+  uint64_t fence = number_at(bytes, 192, 8), ceiling = number_at(bytes, 200, 8);
+  ck_assert_uint_gt(fence, UINT64_C(1500000000) * 1000000000);
+  ck_assert_uint_gt(ceiling, fence);
+  ck_assert_uint_eq(number_at(bytes, 448, 4), COLOCKP_SLOTS_MIN);
+  ck_assert_uint_eq(number_at(bytes, 512, 8), 0); /* nobody has the guard */
+  ck_assert_uint_eq(number_at(bytes, 576, 8), 0); /* nor writes */
+  ck_assert_uint_eq(number_at(bytes, 584, 8), 0);
+}
+END_TEST
+
+static void fill(Suite *suite) {
+  TCase *tcase = test_case(suite, "layout", 20);
+  tcase_add_test(tcase, documented_offsets_hold);
+  tcase_add_test(tcase, lanes_wrap_within_their_range);
+  tcase_add_test(tcase, generation_word_checks_itself);
+  tcase_add_test(tcase, new_file_has_the_documented_header);
+}
+
+int main(int argc, char **argv) { return test_main(argc, argv, "layout", fill); }

@@ -1,0 +1,324 @@
+/* test_wait.c - what ends a wait besides the grant: cancel, signals, on_wait; and stale holders, told of or forced out. */
+#define _GNU_SOURCE
+#include "agent.h"
+#include "support.h"
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+static const char *path;
+static struct agent *holder;
+
+static void have_holder(const char *settings, const char *mode) {
+  path = test_path("a.lock");
+  holder = agent_start();
+  ck_assert_int_eq(agent_call(holder, "open %s %s", agent_word(path), settings), COLOCK_OK);
+  ck_assert_int_eq(agent_call(holder, "acquire %s 5000", mode), COLOCK_OK);
+}
+
+struct waiting {
+  colock *lock;
+  pthread_t thread;
+  int code;
+};
+
+static void *wait_for_ever(void *arg) {
+  struct waiting *w = arg;
+  colock_hold *hold = NULL;
+  colock_request request;
+  colock_request_init(&request, sizeof request, COLOCK_EXCLUSIVE);
+  request.timeout_ms = COLOCK_FOREVER;
+  w->code = colock_acquire_with(w->lock, &request, &hold);
+  if (w->code == COLOCK_OK) colock_release(hold);
+  return NULL;
+}
+
+START_TEST(cancel_ends_every_wait_on_the_lock_and_no_other) {
+  have_holder("", "x");
+  struct waiting waits[3] = {{.lock = test_open(path)}, {.code = -1}, {.lock = test_open(path)}};
+  waits[1].lock = waits[0].lock;
+  for (int i = 0; i < 3; i++) ck_assert_int_eq(pthread_create(&waits[i].thread, NULL, wait_for_ever, &waits[i]), 0);
+  test_await_waiters(path, 3);
+  colock_cancel(waits[0].lock, 1);
+  for (int i = 0; i < 2; i++) {
+    pthread_join(waits[i].thread, NULL);
+    ck_assert_int_eq(waits[i].code, COLOCK_ECANCELED);
+  }
+  ck_assert_uint_eq(test_waiters(path), 1);
+  ck_assert_int_eq(agent_call(holder, "release 0"), COLOCK_OK);
+  pthread_join(waits[2].thread, NULL);
+  ck_assert_int_eq(waits[2].code, COLOCK_OK);
+  colock_close(waits[0].lock);
+  colock_close(waits[2].lock);
+}
+END_TEST
+
+START_TEST(cancel_lasts_until_switched_off) {
+  have_holder("", "s");
+  colock *lock = test_open(path);
+  colock_hold *hold = NULL;
+  colock_cancel(lock, 1);
+  must_be(COLOCK_ECANCELED, colock_acquire(lock, COLOCK_EXCLUSIVE, &hold));
+  must_be(COLOCK_ECANCELED, colock_acquire(lock, COLOCK_EXCLUSIVE, &hold));
+  must_be(COLOCK_EBUSY, colock_try_acquire(lock, COLOCK_EXCLUSIVE, &hold)); /* did not wait */
+  must(colock_acquire(lock, COLOCK_SHARED, &hold));                        /* nor did this */
+  must(colock_check(hold));
+  must(colock_release(hold));
+  colock_cancel(lock, 0);
+  ck_assert_int_eq(agent_call(holder, "release 0"), COLOCK_OK);
+  must(colock_acquire(lock, COLOCK_EXCLUSIVE, &hold));
+  must(colock_release(hold));
+  colock_close(lock);
+}
+END_TEST
+
+START_TEST(cancel_works_from_a_signal_handler) {
+  have_holder("", "x");
+  struct agent *a = agent_open(path);
+  agent_send(a, "acquire x -1");
+  test_await_waiters(path, 1);
+  kill(a->pid, SIGUSR1);
+  ck_assert_int_eq(agent_answer(a), COLOCK_ECANCELED);
+  ck_assert_ptr_nonnull(strstr(a->text, "a.lock"));
+  ck_assert_int_eq(agent_call(a, "cancel 0"), COLOCK_OK);
+  ck_assert_int_eq(agent_call(holder, "release 0"), COLOCK_OK);
+  ck_assert_int_eq(agent_call(a, "acquire x 5000"), COLOCK_OK);
+}
+END_TEST
+
+START_TEST(signal_interrupts_only_who_asked_for_it) {
+  have_holder("", "x");
+  struct agent *polite = agent_open(path), *deaf = agent_open(path);
+  agent_send(polite, "acquire s -1 interruptible");
+  agent_send(deaf, "acquire s -1");
+  test_await_waiters(path, 2);
+  while (!agent_answered(polite)) { /* one signal may come while it does not sleep */
+    kill(polite->pid, SIGUSR2);
+    kill(deaf->pid, SIGUSR2);
+  }
+  ck_assert_int_eq(agent_answer(polite), COLOCK_EINTR);
+  ck_assert(!agent_answered(deaf));
+  ck_assert_uint_eq(test_waiters(path), 1);
+  ck_assert_int_eq(agent_call(holder, "release 0"), COLOCK_OK);
+  ck_assert_int_eq(agent_answer(deaf), COLOCK_OK);
+}
+END_TEST
+
+/* ---- on_wait ---- */
+
+struct notices {
+  int count, stop_at;
+  int64_t waited[16];
+  bool right;
+};
+
+static int on_wait(const colock_report *who, int64_t waited_ms, void *arg) {
+  struct notices *n = arg;
+  const colock_entry *first = colock_report_entry(who, 0);
+  n->right = first != NULL && colock_entry_number(first, COLOCK_ROLE) == COLOCK_HOLDER &&
+             colock_entry_number(first, COLOCK_PID) == holder->pid && colock_report_stat(who, "waiters") == 1;
+  if (n->count < 16) n->waited[n->count] = waited_ms;
+  n->count++;
+  return n->stop_at != 0 && n->count >= n->stop_at;
+}
+
+static int wait_with(colock *lock, int (*callback)(const colock_report *, int64_t, void *), void *arg, int64_t timeout_ms) {
+  colock_hold *hold = NULL;
+  colock_request request;
+  colock_request_init(&request, sizeof request, COLOCK_SHARED);
+  request.timeout_ms = timeout_ms;
+  request.on_wait = callback;
+  request.on_wait_arg = arg;
+  int code = colock_acquire_with(lock, &request, &hold);
+  if (code == COLOCK_OK) must(colock_release(hold));
+  return code;
+}
+
+START_TEST(on_wait_is_called_at_doubling_intervals) {
+  have_holder("", "x");
+  colock *lock = test_open_set(path, "notify_after", "20ms");
+  struct notices notices = {0};
+  ck_assert_int_eq(wait_with(lock, on_wait, &notices, 500), COLOCK_ETIMEDOUT);
+  ck_assert(notices.right);
+  ck_assert_int_ge(notices.count, 2); /* at 20, 40, 80, 160, 320, as far as the machine keeps up */
+  ck_assert_int_le(notices.count, 5);
+  ck_assert_int_ge(notices.waited[0], 20);
+  for (int i = 1; i < notices.count; i++) ck_assert_int_ge(notices.waited[i], 2 * notices.waited[i - 1] - 100);
+  colock_close(lock);
+}
+END_TEST
+
+START_TEST(on_wait_stops_the_wait) {
+  have_holder("", "x");
+  colock *lock = test_open_set(path, "notify_after", "1ms");
+  struct notices notices = {.stop_at = 2};
+  ck_assert_int_eq(wait_with(lock, on_wait, &notices, COLOCK_FOREVER), COLOCK_ECANCELED);
+  ck_assert_int_eq(notices.count, 2);
+  ck_assert_uint_eq(test_waiters(path), 0);
+  colock_close(lock);
+}
+END_TEST
+
+START_TEST(on_wait_is_not_called_without_a_wait) {
+  path = test_path("a.lock");
+  colock *lock = test_open_set(path, "notify_after", "1ms");
+  struct notices notices = {0};
+  ck_assert_int_eq(wait_with(lock, on_wait, &notices, 5000), COLOCK_OK);
+  ck_assert_int_eq(notices.count, 0);
+  colock_close(lock);
+}
+END_TEST
+
+static int use_the_library(const colock_report *who, int64_t waited_ms, void *arg) {
+  (void)who, (void)waited_ms;
+  colock *lock = arg, *other = test_open(test_path("b.lock"));
+  colock_hold *hold = NULL;
+  colock_report *report = NULL;
+  ck_assert_int_eq(colock_try_acquire(lock, COLOCK_SHARED, &hold), COLOCK_EBUSY);
+  must(colock_report_read(path, &report));
+  colock_report_free(report);
+  must(colock_acquire(other, COLOCK_EXCLUSIVE, &hold));
+  must(colock_release(hold));
+  colock_close(other);
+  ck_assert_int_eq(agent_call(holder, "release 0"), COLOCK_OK);
+  return 0;
+}
+
+/* No lock of the library is held meanwhile. */
+START_TEST(on_wait_may_use_the_library) {
+  have_holder("", "x");
+  colock *lock = test_open_set(path, "notify_after", "1ms");
+  ck_assert_int_eq(wait_with(lock, use_the_library, lock, 10000), COLOCK_OK);
+  colock_close(lock);
+}
+END_TEST
+
+/* ---- stale ---- */
+
+static int64_t stale_of_first(void) {
+  colock_report *report = NULL;
+  must(colock_report_read(path, &report));
+  ck_assert_uint_ge(colock_report_count(report), 1);
+  int64_t stale = colock_entry_number(colock_report_entry(report, 0), COLOCK_STALE);
+  colock_report_free(report);
+  return stale;
+}
+
+START_TEST(stale_is_reported_and_renew_makes_it_fresh) {
+  have_holder("stale_timeout=300ms", "x");
+  ck_assert_int_eq(stale_of_first(), 0);
+  int64_t limit = test_now_ms() + 20000;
+  while (stale_of_first() == 0) ck_assert_int_lt(test_now_ms(), limit);
+  ck_assert_int_eq(agent_call(holder, "renew 0"), COLOCK_OK);
+  ck_assert_int_eq(stale_of_first(), 0);
+  ck_assert_int_eq(agent_call(holder, "release 0"), COLOCK_OK);
+}
+END_TEST
+
+START_TEST(stale_holder_keeps_the_lock_unless_told_to_break) {
+  have_holder("stale_timeout=1ms", "x");
+  colock *lock = test_open(path);
+  ck_assert_int_eq(wait_with(lock, NULL, NULL, 150), COLOCK_ETIMEDOUT);
+  ck_assert_int_eq(agent_call(holder, "check 0"), COLOCK_OK);
+  colock_close(lock);
+}
+END_TEST
+
+START_TEST(waiter_told_to_break_forces_a_stale_holder_out) {
+  have_holder("stale_timeout=50ms", "x");
+  colock *lock = test_open_set(path, "stale_action", "break");
+  uint64_t token = holder->token;
+  colock_hold *hold = NULL;
+  must(colock_acquire(lock, COLOCK_EXCLUSIVE, &hold));
+  ck_assert_uint_gt(colock_token(hold), token);
+  ck_assert_int_eq(colock_abandoned(hold), 1);
+  ck_assert_int_eq(agent_call(holder, "check 0"), COLOCK_EREVOKED);
+  ck_assert_ptr_nonnull(strstr(test_log(), "stale"));
+  must(colock_release(hold));
+  colock_close(lock);
+}
+END_TEST
+
+START_TEST(fresh_holder_is_never_forced_out) {
+  have_holder("stale_timeout=1h", "x");
+  colock *lock = test_open_set(path, "stale_action", "break");
+  ck_assert_int_eq(wait_with(lock, NULL, NULL, 300), COLOCK_ETIMEDOUT);
+  ck_assert_int_eq(agent_call(holder, "check 0"), COLOCK_OK);
+  colock_close(lock);
+}
+END_TEST
+
+/* Forcing out one reader revokes its whole generation, so one fresh reader protects the stale ones beside it. */
+START_TEST(fresh_reader_protects_a_stale_one) {
+  have_holder("stale_timeout=1ms", "s");
+  struct agent *fresh = agent_start();
+  ck_assert_int_eq(agent_call(fresh, "open %s stale_timeout=1h", agent_word(path)), COLOCK_OK);
+  ck_assert_int_eq(agent_call(fresh, "acquire s 5000"), COLOCK_OK);
+  colock *lock = test_open_set(path, "stale_action", "break");
+  colock_hold *hold = NULL;
+  colock_request request;
+  colock_request_init(&request, sizeof request, COLOCK_EXCLUSIVE);
+  request.timeout_ms = 250;
+  must_be(COLOCK_ETIMEDOUT, colock_acquire_with(lock, &request, &hold));
+  ck_assert_int_eq(agent_call(holder, "check 0"), COLOCK_OK);
+  ck_assert_int_eq(agent_call(fresh, "check 0"), COLOCK_OK);
+  ck_assert_int_eq(agent_call(fresh, "release 0"), COLOCK_OK);
+  must(colock_acquire_with(lock, &request, &hold)); /* now it stands alone */
+  must(colock_release(hold));
+  colock_close(lock);
+}
+END_TEST
+
+START_TEST(labels_and_purposes_with_control_characters_stay_whole) {
+  path = test_path("a.lock");
+  const char *strange = "\033[31mred\n\"quoted\"\\\t\001\377";
+  colock *lock = NULL;
+  colock_config *config = test_config("label", "two\nlines\007", NULL);
+  must(colock_open(&lock, path, config));
+  colock_config_free(config);
+  colock_hold *hold = NULL;
+  colock_request request;
+  colock_request_init(&request, sizeof request, COLOCK_EXCLUSIVE);
+  request.purpose = strange;
+  must(colock_acquire_with(lock, &request, &hold));
+  colock_report *report = NULL;
+  must(colock_report_read(path, &report));
+  const char *json = colock_report_json(report);
+  ck_assert_ptr_nonnull(json);
+  for (const char *c = json; *c != '\0'; c++) ck_assert_msg((unsigned char)*c >= ' ' || *c == '\n', "a raw control character");
+  ck_assert_ptr_nonnull(strstr(json, "two\\nlines"));
+  colock_report_free(report);
+  colock_hold *second = NULL; /* and in the message of a waiter */
+  must(colock_detach(hold));
+  request.timeout_ms = 10;
+  must_be(COLOCK_ETIMEDOUT, colock_acquire_with(lock, &request, &second));
+  for (const char *c = colock_last_message(); *c != '\0'; c++) ck_assert_msg((unsigned char)*c >= ' ', "a raw control character");
+  must(colock_release(hold));
+  colock_close(lock);
+}
+END_TEST
+
+static void fill(Suite *suite) {
+  TCase *tcase = test_case(suite, "ended", 30);
+  tcase_add_test(tcase, cancel_ends_every_wait_on_the_lock_and_no_other);
+  tcase_add_test(tcase, cancel_lasts_until_switched_off);
+  tcase_add_test(tcase, cancel_works_from_a_signal_handler);
+  tcase_add_test(tcase, signal_interrupts_only_who_asked_for_it);
+  tcase = test_case(suite, "on_wait", 30);
+  tcase_add_test(tcase, on_wait_is_called_at_doubling_intervals);
+  tcase_add_test(tcase, on_wait_stops_the_wait);
+  tcase_add_test(tcase, on_wait_is_not_called_without_a_wait);
+  tcase_add_test(tcase, on_wait_may_use_the_library);
+  tcase = test_case(suite, "stale", 30);
+  tcase_add_test(tcase, stale_is_reported_and_renew_makes_it_fresh);
+  tcase_add_test(tcase, stale_holder_keeps_the_lock_unless_told_to_break);
+  tcase_add_test(tcase, waiter_told_to_break_forces_a_stale_holder_out);
+  tcase_add_test(tcase, fresh_holder_is_never_forced_out);
+  tcase_add_test(tcase, fresh_reader_protects_a_stale_one);
+  tcase_add_test(tcase, labels_and_purposes_with_control_characters_stay_whole);
+}
+
+int main(int argc, char **argv) { return test_main(argc, argv, "wait", fill); }

@@ -1,0 +1,149 @@
+/* people.c - who holds and who waits, in words. Everything is written to a stream, with text from outside escaped. */
+#include "tool.h"
+
+#include <inttypes.h>
+#include <pwd.h>
+#include <string.h>
+#include <sys/utsname.h>
+
+void tool_name(FILE *to, const colock_entry *entry) {
+  const char *name = colock_entry_text(entry, COLOCK_LABEL);
+  int64_t pid = colock_entry_number(entry, COLOCK_PID), tid = colock_entry_number(entry, COLOCK_TID);
+  int64_t inherited = colock_entry_number(entry, COLOCK_INHERITED);
+  if (name == NULL || *name == '\0')
+    name = colock_entry_text(entry, COLOCK_PROGRAM);
+  tool_escape(to, name != NULL && *name != '\0' ? name : "?");
+  if (pid > 0 && inherited > 0)
+    fprintf(to, "[%" PRId64 "->%" PRId64 "]", pid, inherited);
+  else if (pid > 0 && tid > 0 && tid != pid)
+    fprintf(to, "[%" PRId64 "/%" PRId64 "]", pid, tid);
+  else if (pid > 0)
+    fprintf(to, "[%" PRId64 "]", pid);
+}
+
+void tool_user_name(FILE *to, int64_t uid) {
+  struct passwd space, *user = NULL;
+  char text[4096];
+  if (uid >= 0 && getpwuid_r((uid_t)uid, &space, text, sizeof text, &user) == 0 && user != NULL && *user->pw_name != '\0')
+    tool_escape(to, user->pw_name);
+  else if (uid >= 0)
+    fprintf(to, "%" PRId64, uid);
+  else
+    fputs("?", to);
+}
+
+bool tool_here(const colock_entry *entry) {
+  struct utsname here;
+  const char *host = colock_entry_text(entry, COLOCK_HOST);
+  return host != NULL && uname(&here) == 0 && strcmp(host, here.nodename) == 0;
+}
+
+void tool_user(FILE *to, const colock_entry *entry, bool always_host) {
+  const char *host = colock_entry_text(entry, COLOCK_HOST);
+  tool_user_name(to, colock_entry_number(entry, COLOCK_UID));
+  if (host != NULL && *host != '\0' && (always_host || !tool_here(entry))) {
+    fputc('@', to);
+    tool_escape(to, host);
+  }
+}
+
+void tool_age(FILE *to, int64_t ms) {
+  int64_t s = ms / 1000;
+  if (ms < 0)
+    fputs("?", to);
+  else if (ms < 1000)
+    fprintf(to, "%" PRId64 "ms", ms);
+  else if (s < 60)
+    fprintf(to, "%" PRId64 "s", s);
+  else if (s < 3600)
+    fprintf(to, "%" PRId64 "m%" PRId64 "s", s / 60, s % 60);
+  else if (s < 86400)
+    fprintf(to, "%" PRId64 "h%" PRId64 "m", s / 3600, s / 60 % 60);
+  else
+    fprintf(to, "%" PRId64 "d%" PRId64 "h", s / 86400, s / 3600 % 24);
+}
+
+void tool_span(FILE *to, int64_t ms) {
+  if (ms >= 1000 && ms < 10000 && ms / 100 % 10 != 0)
+    fprintf(to, "%" PRId64 ".%" PRId64 "s", ms / 1000, ms / 100 % 10);
+  else
+    tool_age(to, ms);
+}
+
+const char *tool_mode(const colock_entry *entry) {
+  switch (colock_entry_number(entry, COLOCK_MODE)) {
+  case COLOCK_SHARED: return "shared";
+  case COLOCK_EXCLUSIVE: return "exclusive";
+  default: return "unknown";
+  }
+}
+
+const colock_entry *tool_entry(const colock_report *report, int role, size_t index) {
+  for (size_t i = 0; i < colock_report_count(report); i++) {
+    const colock_entry *entry = colock_report_entry(report, i);
+    if (colock_entry_number(entry, COLOCK_ROLE) == role && index-- == 0)
+      return entry;
+  }
+  return NULL;
+}
+
+size_t tool_count(const colock_report *report, int role) {
+  size_t count = 0;
+  for (size_t i = 0; i < colock_report_count(report); i++)
+    count += colock_entry_number(colock_report_entry(report, i), COLOCK_ROLE) == role;
+  return count;
+}
+
+bool tool_in_use(const colock_report *report) {
+  return tool_entry(report, COLOCK_HOLDER, 0) != NULL || tool_entry(report, COLOCK_ANONYMOUS, 0) != NULL;
+}
+
+/* Who holds without a slot of its own: one that may only read the file. */
+void tool_nameless(FILE *to, const colock_entry *entry) {
+  fputs(colock_entry_number(entry, COLOCK_MODE) == COLOCK_EXCLUSIVE ? "a writer without a name" : "a reader without a name", to);
+}
+
+void tool_names(FILE *to, const colock_report *report) {
+  enum { SHOWN = 3 };
+  size_t holders = tool_count(report, COLOCK_HOLDER);
+  const colock_entry *nameless = tool_entry(report, COLOCK_ANONYMOUS, 0);
+  for (size_t i = 0; i < holders && i < SHOWN; i++) {
+    fputs(i == 0 ? "" : i + 1 == holders && nameless == NULL ? " and " : ", ", to);
+    tool_name(to, tool_entry(report, COLOCK_HOLDER, i));
+  }
+  if (holders > SHOWN)
+    fprintf(to, " and %zu other%s", holders - SHOWN, holders - SHOWN == 1 ? "" : "s");
+  if (nameless != NULL) {
+    fputs(holders > 0 ? " and " : "", to);
+    tool_nameless(to, nameless);
+  }
+}
+
+void tool_holders(FILE *to, const colock_report *report, bool full) {
+  const colock_entry *first = tool_entry(report, COLOCK_HOLDER, 0);
+  const colock_entry *nameless = tool_entry(report, COLOCK_ANONYMOUS, 0);
+  size_t others = tool_count(report, COLOCK_HOLDER);
+  if (first == NULL && nameless != NULL)
+    tool_nameless(to, nameless);
+  if (first == NULL)
+    return;
+  tool_name(to, first);
+  fputs(" (", to);
+  tool_user(to, first, false);
+  if (full) {
+    const char *purpose = colock_entry_text(first, COLOCK_PURPOSE);
+    fputs(", ", to);
+    tool_age(to, colock_entry_number(first, COLOCK_AGE_MS));
+    if (purpose != NULL && *purpose != '\0') {
+      fputs(", \"", to);
+      tool_escape_text(to, purpose);
+      fputc('"', to);
+    }
+  }
+  if (colock_entry_number(first, COLOCK_STALE) > 0)
+    fputs(", stale", to);
+  fputc(')', to);
+  others += nameless != NULL ? 0 : (size_t)-1;
+  if (others > 0)
+    fprintf(to, " and %zu other%s", others, others == 1 ? "" : "s");
+}

@@ -1,0 +1,236 @@
+/* status.c - colock status: who holds, who waits, who was forced out and still runs. Creates nothing, holds nobody up. */
+#include "tool.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char help[] =
+  "usage: colock status [--json] [-q] FILE...\n"
+  "Show who holds the lock FILE and who waits for it. Nothing is created, nobody is held up.\n"
+  "\n"
+  "      --json   as JSON: one object for one FILE, an array for several\n"
+  "  -q, --quiet  print nothing; exit with 1 if a FILE is in use\n"
+  "  -h, --help   this text\n"
+  "\n"
+  "Exit status: 0 done; 1 -q: in use; 64 usage; 65 not a lock file; 66 no such file; 71 system; 77 permission.\n";
+
+static void put_purpose(FILE *to, const colock_entry *entry, const char *before) {
+  const char *purpose = colock_entry_text(entry, COLOCK_PURPOSE);
+  if (purpose == NULL || *purpose == '\0')
+    return;
+  fprintf(to, "%s\"", before);
+  tool_escape_text(to, purpose);
+  fputc('"', to);
+}
+
+/* migrate[5120] alice@db1, 2m5s, "schema 42", STALE */
+static void put_holder(FILE *to, const colock_entry *entry) {
+  if (colock_entry_number(entry, COLOCK_ROLE) == COLOCK_ANONYMOUS) {
+    tool_nameless(to, entry);
+    return;
+  }
+  tool_name(to, entry);
+  fputc(' ', to);
+  tool_user(to, entry, true);
+  fputs(", ", to);
+  tool_age(to, colock_entry_number(entry, COLOCK_AGE_MS));
+  put_purpose(to, entry, ", ");
+  if (colock_entry_number(entry, COLOCK_STALE) > 0) {
+    fputs(", ", to);
+    tool_colour(to, TOOL_BAD);
+    fputs("STALE", to);
+    tool_colour(to, TOOL_PLAIN);
+  }
+}
+
+static void put_holders(FILE *to, const colock_report *report) {
+  const colock_entry *first = tool_entry(report, COLOCK_HOLDER, 0), *entry;
+  size_t count = tool_count(report, COLOCK_HOLDER) + tool_count(report, COLOCK_ANONYMOUS);
+  if (first == NULL)
+    first = tool_entry(report, COLOCK_ANONYMOUS, 0);
+  if (count == 0) {
+    tool_colour(to, TOOL_GOOD);
+    fputs("free", to);
+    tool_colour(to, TOOL_PLAIN);
+    fputc('\n', to);
+    return;
+  }
+  if (count == 1) {
+    fprintf(to, "%s, ", tool_mode(first));
+    put_holder(to, first);
+    fputc('\n', to);
+    return;
+  }
+  fprintf(to, "%s, %zu holders:\n", tool_mode(first), count);
+  for (size_t i = 0; (entry = tool_entry(report, COLOCK_HOLDER, i)) != NULL; i++) {
+    fputs("  ", to);
+    put_holder(to, entry);
+    fputc('\n', to);
+  }
+  for (size_t i = 0; (entry = tool_entry(report, COLOCK_ANONYMOUS, i)) != NULL; i++) {
+    fputs("  ", to);
+    put_holder(to, entry);
+    fputc('\n', to);
+  }
+}
+
+/* What a waiter's column holds, as text of its own, to measure it; free() it. */
+static char *column(const colock_entry *entry, bool user) {
+  char *text = NULL;
+  size_t size = 0;
+  FILE *to = tool_memory(&text, &size);
+  if (user)
+    tool_user(to, entry, false);
+  else
+    tool_name(to, entry);
+  fclose(to);
+  return text;
+}
+
+static void put_waiters(FILE *to, const colock_report *report) {
+  size_t count = tool_count(report, COLOCK_WAITER);
+  int widest_name = 0, widest_user = 0, digits = snprintf(NULL, 0, "%zu", count);
+  if (count == 0)
+    return;
+  for (size_t i = 0; i < count; i++) {
+    const colock_entry *entry = tool_entry(report, COLOCK_WAITER, i);
+    char *name = column(entry, false), *user = column(entry, true);
+    widest_name = (int)strlen(name) > widest_name ? (int)strlen(name) : widest_name;
+    widest_user = (int)strlen(user) > widest_user ? (int)strlen(user) : widest_user;
+    free(name);
+    free(user);
+  }
+  fprintf(to, "  waiting %zu:\n", count);
+  for (size_t i = 0; i < count; i++) {
+    const colock_entry *entry = tool_entry(report, COLOCK_WAITER, i);
+    char *name = column(entry, false), *user = column(entry, true);
+    int64_t priority = colock_entry_number(entry, COLOCK_PRIORITY);
+    fprintf(to, "  %*zu %-9s %-*s %-*s ", digits, i + 1, tool_mode(entry), widest_name, name, widest_user, user);
+    tool_age(to, colock_entry_number(entry, COLOCK_AGE_MS));
+    if (priority != 0)
+      fprintf(to, " priority %" PRId64, priority);
+    put_purpose(to, entry, " ");
+    fputc('\n', to);
+    free(name);
+    free(user);
+  }
+}
+
+static void put_revoked(FILE *to, const colock_report *report) {
+  const colock_entry *entry;
+  int64_t uid = colock_report_stat(report, "forced_uid"), age_ms = colock_report_stat(report, "forced_age_ms");
+  for (size_t i = 0; (entry = tool_entry(report, COLOCK_REVOKED, i)) != NULL; i++) {
+    fputs("  ", to);
+    tool_colour(to, TOOL_BAD);
+    fputs("REVOKED", to);
+    tool_colour(to, TOOL_PLAIN);
+    fputc(' ', to);
+    tool_name(to, entry);
+    fputs(": still running", to);
+    if (uid >= 0) {
+      fputs("; forced by ", to);
+      tool_user_name(to, uid);
+      fputc(' ', to);
+      tool_age(to, age_ms);
+      fputs(" ago", to);
+    }
+    fputc('\n', to);
+  }
+}
+
+static void put_report(FILE *to, const char *path, const colock_report *report) {
+  const colock_entry *entry;
+  tool_colour(to, TOOL_BOLD);
+  tool_escape(to, path);
+  tool_colour(to, TOOL_PLAIN);
+  fputs(": ", to);
+  put_holders(to, report);
+  for (size_t i = 0; (entry = tool_entry(report, COLOCK_CACHED, i)) != NULL; i++) {
+    fputs("  CACHED ", to);
+    put_holder(to, entry);
+    fputs(": let go as soon as somebody waits\n", to);
+  }
+  put_waiters(to, report);
+  put_revoked(to, report);
+  if (colock_report_stat(report, "abandoned") > 0) {
+    fputs("  ", to);
+    tool_colour(to, TOOL_BAD);
+    fputs("ABANDONED", to);
+    tool_colour(to, TOOL_PLAIN);
+    fprintf(to, ": an exclusive holder (token %" PRId64 ") died holding it; its data may be half written\n",
+            colock_report_stat(report, "abandoned"));
+  }
+}
+
+static void put_failure_json(FILE *to, const char *path, int code) {
+  const char *message = colock_last_message();
+  fputs("{\"path\": ", to);
+  tool_json(to, path);
+  fprintf(to, ", \"code\": %d, \"error\": ", code);
+  tool_json(to, message != NULL ? message : colock_strerror(code));
+  fputc('}', to);
+}
+
+/* One file; its exit status. */
+static int show(const char *path, bool json, bool quiet) {
+  colock_report *report = NULL;
+  int status = TOOL_OK;
+  int code = colock_report_read(path, &report);
+  if (code != COLOCK_OK) {
+    if (json && !quiet)
+      put_failure_json(tool_out(), path, code);
+    return tool_fail(code, false);
+  }
+  if (quiet) {
+    status = tool_in_use(report) ? TOOL_IN_USE : TOOL_OK;
+  } else if (!json) {
+    put_report(tool_out(), path, report);
+  } else {
+    const char *text = colock_report_json(report);
+    fputs(text != NULL ? text : "null", tool_out());
+    if (text == NULL)
+      status = tool_fail(COLOCK_ENOMEM, false);
+  }
+  colock_report_free(report);
+  return status;
+}
+
+/* Several failures: the first one's status; in use comes last. */
+static int show_all(char **paths, int count, bool json, bool quiet) {
+  int status = TOOL_OK;
+  if (json && !quiet && count > 1)
+    fputs("[\n", tool_out());
+  for (int i = 0; i < count; i++) {
+    int one = show(paths[i], json, quiet);
+    if (status == TOOL_OK || (status == TOOL_IN_USE && one != TOOL_OK))
+      status = one;
+    if (json && !quiet)
+      fputs(i + 1 < count ? ",\n" : "\n", tool_out());
+  }
+  if (json && !quiet && count > 1)
+    fputs("]\n", tool_out());
+  return tool_flush(status);
+}
+
+static int status_main(int argc, char **argv) {
+  static const struct option long_options[] = {
+    {"json", no_argument, NULL, 'j'}, {"quiet", no_argument, NULL, 'q'}, {"help", no_argument, NULL, 'h'}, {NULL, 0, NULL, 0},
+  };
+  bool json = false, quiet = false;
+  int option;
+  opterr = 0;
+  while ((option = getopt_long(argc, argv, ":qh", long_options, NULL)) != -1) {
+    if (option == '?' || option == ':')
+      return tool_bad_option(&tool_status, option, argv);
+    if (option == 'h')
+      return tool_print_help(&tool_status);
+    json = json || option == 'j';
+    quiet = quiet || option == 'q';
+  }
+  if (optind >= argc)
+    return tool_usage(&tool_status, "which lock file?");
+  return show_all(argv + optind, argc - optind, json, quiet);
+}
+
+const struct tool_command tool_status = {"status", "who holds a lock, who waits for it", help, status_main};

@@ -1,0 +1,176 @@
+/* unlock.c - colock unlock: end a hold that should be over. By itself it ends nothing that lives. */
+#include "tool.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static const char help[] =
+  "usage: colock unlock [--force | --kill] [--reason TEXT] [--json] FILE\n"
+  "Free the lock FILE of those who died; with --kill or --force also of those who live.\n"
+  "\n"
+  "      --kill         end the holders by SIGTERM, after 5s by SIGKILL, and wait until they are gone: safe.\n"
+  "                     Only processes of this host and pid namespace that have FILE open\n"
+  "      --force        take the lock away; its holders run on and may still write: a last resort\n"
+  "      --reason TEXT  why, noted in FILE (--force)\n"
+  "      --json         print the outcome, and what the lock looked like before, as JSON\n"
+  "  -h, --help         this text\n"
+  "\n"
+  "Exit status: 0 free or forced; 64 usage; 65 not a lock file; 66 no such file; 71 system; 75 somebody live holds it;\n"
+  "77 permission; 78 configuration.\n";
+
+struct unlock {
+  bool force, kill, json;
+  const char *reason, *path;
+};
+
+/* The outcome as JSON, or, for people, whatever the caller has put already. */
+static void put_json(const struct unlock *unlock, const char *result, colock_report *before) {
+  FILE *to = tool_out();
+  const char *text = before != NULL ? colock_report_json(before) : NULL;
+  if (!unlock->json)
+    return;
+  fputs("{\"version\":1,\"path\":", to);
+  tool_json(to, unlock->path);
+  fprintf(to, ",\"result\":\"%s\",\"before\":%s}\n", result, text != NULL ? text : "null");
+}
+
+static int nothing_to_do(const struct unlock *unlock, colock_report *before) {
+  if (!unlock->json) {
+    tool_escape(tool_out(), unlock->path);
+    fputs(": free; nothing to unlock\n", tool_out());
+  }
+  put_json(unlock, "free", before);
+  return TOOL_OK;
+}
+
+/* db.lock: held by migrate[5120] alice, alive, 2m5s. Safest: colock unlock --kill db.lock */
+static int somebody_lives(const struct unlock *unlock, colock_report *before) {
+  const colock_entry *first = tool_entry(before, COLOCK_HOLDER, 0);
+  size_t others = tool_count(before, COLOCK_HOLDER) + tool_count(before, COLOCK_ANONYMOUS) - 1;
+  FILE *to = tool_out();
+  put_json(unlock, "busy", before);
+  if (unlock->json)
+    return TOOL_BUSY;
+  tool_escape(to, unlock->path);
+  fputs(": held by ", to);
+  if (first == NULL) {
+    tool_nameless(to, tool_entry(before, COLOCK_ANONYMOUS, 0));
+    fputs(", alive. Find it with: fuser ", to);
+  } else {
+    tool_name(to, first);
+    fputc(' ', to);
+    tool_user(to, first, false);
+    if (others > 0)
+      fprintf(to, " and %zu other%s", others, others == 1 ? "" : "s");
+    fputs(", alive, ", to);
+    tool_age(to, colock_entry_number(first, COLOCK_AGE_MS));
+    fputs(tool_here(first) ? ". Safest: colock unlock --kill " : ". Safest: end it there. Last resort: colock unlock --force ", to);
+  }
+  tool_escape(to, unlock->path);
+  fputc('\n', to);
+  return TOOL_BUSY;
+}
+
+static char *names_of(const colock_report *report) {
+  char *text = NULL;
+  size_t size = 0;
+  FILE *to = tool_memory(&text, &size);
+  tool_names(to, report);
+  fclose(to);
+  return text;
+}
+
+static int force(const struct unlock *unlock) {
+  colock_report *before = NULL;
+  int code = colock_force_unlock(unlock->path, unlock->reason, &before);
+  if (code != COLOCK_OK)
+    return tool_fail(code, false);
+  size_t holders = tool_count(before, COLOCK_HOLDER) + tool_count(before, COLOCK_ANONYMOUS);
+  if (holders == 0) {
+    int status = nothing_to_do(unlock, before);
+    colock_report_free(before);
+    return status;
+  }
+  char *names = names_of(before);
+  tool_warn("%s still run%s and may still write", names, holders == 1 ? "s" : "");
+  if (holders > 1)
+    tool_warn("all %zu holders are revoked together", holders);
+  if (!unlock->json)
+    fprintf(tool_out(), "done: lock forced; %s %s revoked\n", names, holders == 1 ? "is" : "are");
+  put_json(unlock, "forced", before);
+  free(names);
+  colock_report_free(before);
+  return TOOL_OK;
+}
+
+/* The holders are gone: what is the lock now? */
+static void say_ended(const struct unlock *unlock, const colock_report *before, bool killed) {
+  colock_report *now = NULL;
+  FILE *to = tool_out();
+  fputs("done: ", to);
+  tool_names(to, before);
+  fputs(killed ? " ended, not by SIGTERM but by SIGKILL; " : " ended; ", to);
+  tool_escape(to, unlock->path);
+  if (colock_report_read(unlock->path, &now) == COLOCK_OK && tool_in_use(now)) {
+    fputs(" is now held by ", to);
+    tool_names(to, now);
+    fputc('\n', to);
+  } else {
+    fputs(" is free\n", to);
+  }
+  colock_report_free(now);
+}
+
+static int unlock_file(const struct unlock *unlock) {
+  colock_report *before = NULL;
+  bool killed = false;
+  int status;
+  if (unlock->force)
+    return force(unlock);
+  int code = colock_report_read(unlock->path, &before);
+  if (code != COLOCK_OK)
+    return tool_fail(code, false);
+  if (!tool_in_use(before)) {
+    status = nothing_to_do(unlock, before);
+  } else if (!unlock->kill) {
+    status = somebody_lives(unlock, before);
+  } else if ((status = tool_kill_holders(unlock->path, before, &killed)) != TOOL_OK) {
+    put_json(unlock, "refused", before);
+  } else {
+    if (!unlock->json)
+      say_ended(unlock, before, killed);
+    put_json(unlock, killed ? "killed" : "terminated", before);
+  }
+  colock_report_free(before);
+  return status;
+}
+
+static int unlock_main(int argc, char **argv) {
+  static const struct option long_options[] = {
+    {"force", no_argument, NULL, 256}, {"kill", no_argument, NULL, 257}, {"reason", required_argument, NULL, 258},
+    {"json", no_argument, NULL, 259}, {"help", no_argument, NULL, 'h'}, {NULL, 0, NULL, 0},
+  };
+  struct unlock unlock = {.reason = NULL};
+  int option;
+  opterr = 0;
+  while ((option = getopt_long(argc, argv, ":h", long_options, NULL)) != -1) {
+    switch (option) {
+    case 256: unlock.force = true; break;
+    case 257: unlock.kill = true; break;
+    case 258: unlock.reason = optarg; break;
+    case 259: unlock.json = true; break;
+    case 'h': return tool_print_help(&tool_unlock);
+    default: return tool_bad_option(&tool_unlock, option, argv);
+    }
+  }
+  if (unlock.force && unlock.kill)
+    return tool_usage(&tool_unlock, "--force or --kill, not both");
+  if (unlock.reason != NULL && !unlock.force)
+    return tool_usage(&tool_unlock, "--reason goes with --force");
+  if (argc - optind != 1)
+    return tool_usage(&tool_unlock, optind < argc ? "one lock file at a time" : "which lock file?");
+  unlock.path = argv[optind];
+  return tool_flush(unlock_file(&unlock));
+}
+
+const struct tool_command tool_unlock = {"unlock", "end a hold that should be over", help, unlock_main};
