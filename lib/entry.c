@@ -124,7 +124,7 @@ char *colockp_age(char *out, size_t size, int64_t ns) {
   return out;
 }
 
-/* migrate[5120], api[4302/4310] for a thread that is not the first, run[5120->5121] once passed on; @host if not ours. */
+/* migrate[5120], api[4302/4310] for a thread but the first, run[5120->5121] once passed on; @host if not ours. */
 static void describe_who(const colock_entry *entry, char *out, size_t size) {
   const struct colockp_identity *who = &entry->identity;
   struct colockp_identity here;
@@ -203,7 +203,8 @@ static void write_entry(struct colockp_json *json, const colock_entry *entry) {
 }
 
 /* roles: bits 1 << COLOCK_ROLE */
-static void write_entries(struct colockp_json *json, const char *key, const struct colockp_snapshot *now, unsigned roles) {
+static void write_entries(struct colockp_json *json, const char *key, const struct colockp_snapshot *now,
+                          unsigned roles) {
   colockp_json_open(json, key, '[');
   for (size_t i = 0; i < now->count; i++)
     if (roles >> now->entries[i].role & 1)
@@ -264,7 +265,8 @@ const char *colock_report_json(colock_report *report) {
   report->json = colockp_json_take(&json);
   if (!report->json) {
     char escaped[COLOCKP_ESCAPED_PATH];
-    colockp_fail(COLOCK_ENOMEM, ENOMEM, "%s: no memory for JSON", colockp_escape(escaped, sizeof escaped, report->path));
+    colockp_fail(COLOCK_ENOMEM, ENOMEM, "%s: no memory for JSON",
+                 colockp_escape(escaped, sizeof escaped, report->path));
   }
   return report->json;
 }

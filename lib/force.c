@@ -1,7 +1,7 @@
 /* force.c - forced unlock.
  *
- * Its one deed is a compare-and-swap of the generation word from the generation that was judged. GUARD is not taken: its
- * owner may be the very process that is stopped. All that follows (who did it, waking helpers) is advice.
+ * Its one deed is a compare-and-swap of the generation word from the generation that was judged. GUARD is not taken:
+ * its owner may be the very process that is stopped. All that follows (who did it, waking helpers) is advice.
  */
 #include "force.h"
 #include "clock.h"
@@ -24,8 +24,8 @@ static int lasts(const struct colockp_region *region, uint32_t generation, uint3
     return colockp_report_holds(region->file.fd, slot, generation, hold_id, region->escaped);
   int taken = colockp_range_taken(region->file.fd, COLOCKP_RANGE_EXCLUSIVE, colockp_lane(generation), 1);
   if (taken < 0)
-    return -colockp_fail(colockp_code_of_errno(-taken), -taken, "%s: cannot look at its record locks: %s", region->escaped,
-                         strerror(-taken));
+    return -colockp_fail(colockp_code_of_errno(-taken), -taken, "%s: cannot look at its record locks: %s",
+                         region->escaped, strerror(-taken));
   return taken;
 }
 
@@ -45,10 +45,12 @@ static void note(struct colockp_region *region, uint32_t generation, uint32_t sl
   memcpy(&region->header->forced, &forced, sizeof forced);
 }
 
-int colockp_force_break(struct colockp_region *region, uint32_t generation, uint32_t slot, uint64_t hold_id, const char *reason) {
+int colockp_force_break(struct colockp_region *region, uint32_t generation, uint32_t slot, uint64_t hold_id,
+                        const char *reason) {
   struct colockp_header *header = region->header;
   if (!header)
-    return colockp_fail(COLOCK_EACCES, EACCES, "%s: may only be read; forcing the lock needs write permission", region->escaped);
+    return colockp_fail(COLOCK_EACCES, EACCES, "%s: may only be read; forcing the lock needs write permission",
+                        region->escaped);
   uint64_t word = colockp_generation_word(generation);
   uint64_t present = atomic_load(&header->generation);
   if (!colockp_generation_valid(present))
@@ -60,7 +62,8 @@ int colockp_force_break(struct colockp_region *region, uint32_t generation, uint
     return -still;
   if (!still)
     return COLOCKP_FORCED_NOBODY;
-  if (!atomic_compare_exchange_strong(&header->generation, &word, colockp_generation_word(colockp_generation_next(generation))))
+  if (!atomic_compare_exchange_strong(&header->generation, &word,
+                                      colockp_generation_word(colockp_generation_next(generation))))
     return COLOCKP_FORCED_BEFORE;
   note(region, generation, slot, reason);
   atomic_fetch_add_explicit(&header->recall, 1, memory_order_release);
@@ -83,7 +86,8 @@ static int judge(struct colockp_region *region, colock_report *report, const cha
     if (code != COLOCKP_FORCED_NOBODY)
       return code == COLOCKP_FORCED_BEFORE ? COLOCK_OK : code;
   }
-  return colockp_fail(COLOCK_EBUSY, 0, "%s: holders come and go faster than one can be judged, so nobody is stuck; nothing was done",
+  return colockp_fail(COLOCK_EBUSY, 0,
+                      "%s: holders come and go faster than one can be judged, so nobody is stuck; nothing was done",
                       region->escaped);
 }
 
@@ -100,7 +104,8 @@ int colock_force_unlock(const char *path, const char *reason, colock_report **be
   if (code != COLOCK_OK)
     return code;
   if (region->read_only)
-    code = colockp_fail(COLOCK_EACCES, EACCES, "%s: may only be read; forcing the lock needs write permission", region->escaped);
+    code = colockp_fail(COLOCK_EACCES, EACCES, "%s: may only be read; forcing the lock needs write permission",
+                        region->escaped);
   else
     code = colockp_report_new(&report, path);
   if (code == COLOCK_OK)

@@ -1,8 +1,9 @@
 /* identity.c - who this process and thread are, as the lock file shows it.
  *
- * What the process keeps for life (host, boot, program, namespace, start time) is read once, under a mutex of its own that
- * nests inside no other and outside no other; pid and user id are asked each time, because daemons drop privileges. A
- * forked child calls colockp_identity_forget: it makes the mutex anew, whose owner may have been a thread of the parent.
+ * What the process keeps for life (host, boot, program, namespace, start time) is read once, under a mutex of its own
+ * that nests inside no other and outside no other; pid and user id are asked each time, because daemons drop
+ * privileges. A forked child calls colockp_identity_forget: it makes the mutex anew, whose owner may have been a thread
+ * of the parent.
  */
 #define _GNU_SOURCE
 #include "identity.h"
@@ -43,7 +44,8 @@ static void read_text(const char *path, char *out, size_t size) {
   out[length > 0 ? length : 0] = '\0';
 }
 
-/* Field 22 of /proc/self/stat. The second field is a program's name in brackets, which may itself hold blanks and brackets. */
+/* Field 22 of /proc/self/stat. The second field is a program's name in brackets, which may itself hold blanks and
+ * brackets. */
 static uint64_t start_ticks(void) {
   char text[1024];
   read_text("/proc/self/stat", text, sizeof text);

@@ -83,8 +83,8 @@ struct colockp_header {
   uint32_t carrier;
   uint32_t reserved0;
   int64_t  created_wall_ns;
-  /* written only by a layout, rebuild or reset: that is, with the whole SLOT..UPGRADE range locked */
-  uint64_t device;
+  /* written by a layout, rebuild or reset: that is, with the whole SLOT..UPGRADE range locked */
+  _Atomic uint64_t device; /* also by who opens the file through another device while no seat is taken */
   char     boot_id[40];
   char     reserved1[40];
 

@@ -1,12 +1,12 @@
-/* look.c - one look at a lock file from outside: header, queue and slots by pread, and what the kernel says of SLOT and LANE.
+/* look.c - one look at a lock file from outside: its bytes by pread, and what the kernel says of SLOT and LANE.
  *
- * Nothing is written and nothing is locked. Slots are copied under their sequence word with a bounded retry. What a slot
- * says of a hold counts only while its SLOT byte is taken and the LANE byte agrees. Between the system calls the lock moves
- * on: a look that contradicts itself is repeated, a bounded number of times.
+ * Nothing is written and nothing is locked. Slots are copied under their sequence word with a bounded retry. What a
+ * slot says of a hold counts only while its SLOT byte is taken and the LANE byte agrees. Between the system calls the
+ * lock moves on: a look that contradicts itself is repeated, a bounded number of times.
  */
-#include "create.h"
 #include "look.h"
 #include "clock.h"
+#include "create.h"
 #include "error.h"
 #include "identity.h"
 #include "range.h"
@@ -59,7 +59,8 @@ static int read_at(const struct look *look, void *buffer, size_t size, int64_t o
     if (got < 0)
       return fail_errno(look, errno, "read");
     if (got == 0)
-      return colockp_fail(COLOCK_ECORRUPT, 0, "%s: damaged: cut off at byte %lld", look->path, (long long)(offset + (int64_t)done));
+      return colockp_fail(COLOCK_ECORRUPT, 0, "%s: damaged: cut off at byte %lld", look->path,
+                          (long long)(offset + (int64_t)done));
     done += (size_t)got;
   }
   return COLOCK_OK;
@@ -89,13 +90,16 @@ static int read_header(struct look *look) {
   case COLOCKP_BLANK:
     return colockp_fail(COLOCK_EFOREIGN, 0, "%s: empty, not a lock file yet; left untouched", look->path);
   case COLOCKP_FOREIGN:
-    return colockp_fail(COLOCK_EFOREIGN, 0, "%s: not a lock file: it has somebody else's content; left untouched", look->path);
+    return colockp_fail(COLOCK_EFOREIGN, 0, "%s: not a lock file: it has somebody else's content; left untouched",
+                        look->path);
   case COLOCKP_NEWER:
-    return colockp_fail(COLOCK_EVERSION, 0, "%s: format %u, layout %08x; this colock knows format %u, layout %08x. Use the newer colock",
+    return colockp_fail(COLOCK_EVERSION, 0,
+                        "%s: format %u, layout %08x; this colock knows format %u, layout %08x. Use the newer colock",
                         look->path, (unsigned)look->header.version, (unsigned)look->header.fingerprint, COLOCKP_VERSION,
                         COLOCKP_FINGERPRINT);
   case COLOCKP_DAMAGED:
-    return colockp_fail(COLOCK_ECORRUPT, 0, "%s: damaged; the next process that opens it for writing rebuilds it when nobody lives in it",
+    return colockp_fail(COLOCK_ECORRUPT, 0,
+                        "%s: damaged; the next process that opens it for writing rebuilds it when nobody lives in it",
                         look->path);
   default:
     return COLOCK_OK;
@@ -104,13 +108,15 @@ static int read_header(struct look *look) {
 
 /* One file through two doors (an overlay and its upper directory) has two tables of record locks. */
 static int locks_elsewhere(const struct look *look) {
-  return colockp_fail(COLOCK_ECORRUPT, 0, "%s: in use through another device (%llx, here %llx): its locks cannot be seen from here",
+  return colockp_fail(COLOCK_ECORRUPT, 0,
+                      "%s: in use through another device (%llx, here %llx): its locks cannot be seen from here",
                       look->path, (unsigned long long)look->header.device, (unsigned long long)look->device);
 }
 
 /* ---- slots ---- */
 
-/* Copy a slot. *known: the copy is of one moment; or it is not, but the identity, written once by each owner, read the same twice. */
+/* Copy a slot. *known: the copy is of one moment; or it is not, but the identity, written once by each owner, read the
+ * same twice. */
 static int copy_slot(const struct look *look, uint32_t slot, struct slot_copy *copy, bool *known) {
   struct colockp_identity before;
   memset(&before, 0, sizeof before);
@@ -140,7 +146,8 @@ static int64_t elapsed(int64_t from, int64_t to) {
   return __builtin_sub_overflow(to, from, &difference) ? -1 : difference;
 }
 
-/* Of this boot by the clock that nobody sets, else (another host; a slot of before a reboot) by the wall clock; -1: never said. */
+/* Of this boot by the clock that nobody sets, else (another host; a slot of before a reboot) by the wall clock; -1:
+ * never said. */
 static int64_t age_since(const struct look *look, const colock_entry *entry, int64_t mono_ns, int64_t wall_ns) {
   bool ours = entry->identity.boot_id[0] && strcmp(entry->identity.boot_id, colockp_boot_id()) == 0;
   if (mono_ns == 0 && wall_ns == 0)
@@ -211,7 +218,9 @@ static int role_of(const struct look *look, const struct colockp_activity *activ
   int mode = !look->lane_taken ? 0 : look->lane_exclusive ? COLOCK_EXCLUSIVE : COLOCK_SHARED;
   if (activity->state == COLOCKP_HELD && activity->mode != (uint32_t)mode)
     return 0; /* its words lag behind: it has just let go, or its LANE went with it */
-  return mode == 0 ? 0 : activity->state == COLOCKP_HELD || activity->state == COLOCKP_UPGRADING ? COLOCK_HOLDER : COLOCK_CACHED;
+  if (mode == 0)
+    return 0;
+  return activity->state == COLOCKP_HELD || activity->state == COLOCKP_UPGRADING ? COLOCK_HOLDER : COLOCK_CACHED;
 }
 
 static int look_at_slot(struct look *look, uint32_t slot, uint64_t rank) {
@@ -292,7 +301,8 @@ static int look_at_lane(struct look *look) {
   return COLOCK_OK;
 }
 
-/* Somebody has the lane but no slot says so. Only if no slot is written either is it one without a slot; else owners come and go. */
+/* Somebody has the lane but no slot says so. Only if no slot is written either is it one without a slot; else owners
+ * come and go. */
 static bool nameless(const struct look *look) {
   return look->lane_taken && look->into->of_role[COLOCK_HOLDER] + look->into->of_role[COLOCK_CACHED] == 0;
 }

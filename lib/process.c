@@ -27,12 +27,17 @@ static void unlock_all(void) {
   pthread_mutex_unlock(&fork_lock);
 }
 
+/* The list begins anew: some of it lies on the stacks of threads that this child does not have. */
 static void become_child(void) {
-  for (struct colockp_fd *fd = descriptors; fd; fd = fd->next)
+  for (struct colockp_fd *fd = descriptors, *next; fd; fd = next) {
+    next = fd->next;
+    fd->next = fd->previous = NULL;
     if (fd->locks && !fd->inherited && fd->fd >= 0) {
       colockp_system.close(fd->fd);
       fd->fd = -1;
     }
+  }
+  descriptors = NULL;
   forks++;
   if (alive)
     *alive = 1;

@@ -186,22 +186,38 @@ static int blank(struct opening *o) {
                       "lock or .lck. Delete it, or choose another name", region->escaped);
 }
 
-/* One file through two doors (an overlay and its upper directory) has two lock tables: two writers at once. */
-static int check_device(struct opening *o, const struct colockp_header *header) {
-  struct colockp_region *region = o->region;
-  if (header->device == (uint64_t)region->device)
-    return 0;
-  if (!region->read_only && (o->flags & COLOCKP_CREATE)) {
-    uint32_t used = 0;
-    for (uint32_t slot = 0; slot < header->slots_in_use; slot++)
-      used += atomic_load_explicit(&region->queue[slot].published, memory_order_relaxed) != COLOCKP_SEAT_FREE;
-    if (used == 0) {
-      atomic_store((_Atomic uint64_t *)&region->header->device, (uint64_t)region->device);
-      return 0;
-    }
-  }
+static int refuse_device(const struct colockp_region *region) {
   return colockp_fail(COLOCK_ECORRUPT, 0, "%s: in use through another device (an overlay and its upper directory, or a copy made while in "
                       "use): both have lock tables of their own. If nobody uses it there, delete it", region->escaped);
+}
+
+static bool any_seat(const struct colockp_region *region, uint32_t slots_in_use) {
+  for (uint32_t slot = 0; slot < slots_in_use; slot++)
+    if (atomic_load_explicit(&region->queue[slot].published, memory_order_relaxed) != COLOCKP_SEAT_FREE)
+      return true;
+  return false;
+}
+
+int colockp_region_device(const struct colockp_region *region) {
+  atomic_thread_fence(memory_order_seq_cst); /* behind the store that shows our seat; pairs with check_device */
+  return atomic_load(&region->header->device) == (uint64_t)region->device ? 0 : refuse_device(region);
+}
+
+/* One file through two doors (an overlay and its upper directory) has two lock tables: two writers at once. The device is
+ * stored, then the seats are looked at; who takes a seat shows it, then looks at the device: one of two sees the other. */
+static int check_device(const struct opening *o, const struct colockp_header *header) {
+  struct colockp_region *region = o->region;
+  uint64_t before = atomic_load(&header->device), ours = (uint64_t)region->device;
+  if (before == ours)
+    return 0;
+  if (region->read_only || !(o->flags & COLOCKP_CREATE) || any_seat(region, header->slots_in_use))
+    return refuse_device(region);
+  atomic_store(&region->header->device, ours);
+  atomic_thread_fence(memory_order_seq_cst);
+  if (!any_seat(region, atomic_load(&region->header->slots_in_use)))
+    return 0;
+  atomic_compare_exchange_strong(&region->header->device, &ours, before);
+  return refuse_device(region);
 }
 
 static int map(struct colockp_region *region) {
@@ -263,7 +279,7 @@ static int turn(struct opening *o) {
   if (colockp_system.fstatat(region->directory.fd, region->name, &st, AT_SYMLINK_NOFOLLOW) != 0) {
     if (errno == ENOENT && (o->flags & COLOCKP_CREATE))
       return create(o);
-    return fail_errno(region, errno, "find");
+    return errno == ENOENT ? colockp_fail(COLOCK_ENOENT, errno, "%s: no such file", region->escaped) : fail_errno(region, errno, "find");
   }
   if (!S_ISREG(st.st_mode))
     return refuse_kind(region, st.st_mode);

@@ -40,6 +40,9 @@ void colockp_region_unref(struct colockp_region *region);
 /* Does the name still lead to this file? 0 yes; ELOST: it is gone or another file is there. */
 int colockp_region_named(const struct colockp_region *region);
 
+/* After a seat was taken: does everybody still reach the file through our device? 0; ECORRUPT. */
+int colockp_region_device(const struct colockp_region *region);
+
 /* The present generation: from the mapping, or by pread. 0 if the word is damaged or cannot be read. */
 uint32_t colockp_region_generation(const struct colockp_region *region);
 

@@ -84,22 +84,31 @@ static const char *kind_of(mode_t mode) {
        : S_ISFIFO(mode) ? "a FIFO" : S_ISSOCK(mode) ? "a socket" : "a device";
 }
 
+static int refuse_kind(const char *escaped, mode_t mode) {
+  return colockp_fail(COLOCK_EFOREIGN, 0, "%s: not a lock file but %s; left untouched", escaped, kind_of(mode));
+}
+
+static int fail_errno(const char *escaped, int error, const char *what) {
+  if (error == ENOENT)
+    return colockp_fail(COLOCK_ENOENT, error, "%s: no such file", escaped);
+  return colockp_fail(colockp_code_of_errno(error), error, "%s: cannot %s: %s", escaped, what, strerror(error));
+}
+
 static int open_for_reading(colock_report *report, const char *escaped) {
   struct stat st;
-  const char *what = NULL;
   if (*report->path == '\0')
     return colockp_fail(COLOCK_EINVAL, 0, "the path of the lock file is empty");
   /* Looked at before it is opened: opening a FIFO or a device would already do something to it. */
   if (colockp_system.fstatat(AT_FDCWD, report->path, &st, AT_SYMLINK_NOFOLLOW) != 0)
-    what = "find";
-  else if (!S_ISREG(st.st_mode))
-    return colockp_fail(COLOCK_EFOREIGN, 0, "%s: not a lock file but %s; left untouched", escaped, kind_of(st.st_mode));
-  int error = what ? errno
-                   : colockp_fd_open(&report->file, false, AT_FDCWD, report->path, O_RDONLY | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK, 0);
+    return fail_errno(escaped, errno, "find");
+  if (!S_ISREG(st.st_mode))
+    return refuse_kind(escaped, st.st_mode);
+  const int flags = O_RDONLY | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK;
+  int error = colockp_fd_open(&report->file, false, AT_FDCWD, report->path, flags, 0);
   if (error)
-    return colockp_fail(colockp_code_of_errno(error), error, "%s: cannot %s: %s", escaped, what ? what : "open", strerror(error));
+    return fail_errno(escaped, error, "open");
   if (colockp_system.fstat(report->file.fd, &st) == 0 && !S_ISREG(st.st_mode)) /* replaced in between */
-    return colockp_fail(COLOCK_EFOREIGN, 0, "%s: not a lock file but %s; left untouched", escaped, kind_of(st.st_mode));
+    return refuse_kind(escaped, st.st_mode);
   return COLOCK_OK;
 }
 

@@ -1,8 +1,8 @@
 /* report.h - a snapshot of one lock: who holds, who waits, who was forced out and still runs.
  *
- * Taken with pread and F_OFD_GETLK alone, so it holds nobody up and a descriptor opened for reading is enough. It is advice:
- * names come from the slots, but that a hold exists at all is what the kernel says of its record locks. A report belongs to
- * one thread at a time.
+ * Taken with pread and F_OFD_GETLK alone, so it holds nobody up and a descriptor opened for reading is enough. It is
+ * advice: names come from the slots, but that a hold exists at all is what the kernel says of its record locks. A
+ * report belongs to one thread at a time.
  */
 #ifndef COLOCKP_REPORT_H
 #define COLOCKP_REPORT_H
@@ -45,7 +45,7 @@ struct colockp_snapshot {
 };
 
 struct colock_report {
-  struct colockp_fd file; /* open during colock_report_read alone; here, because a forked child keeps what is registered */
+  struct colockp_fd file; /* open in colock_report_read alone; here, because a forked child keeps what is registered */
   char *path;
   char *json; /* NULL until asked for */
   struct colockp_snapshot now;
@@ -66,11 +66,12 @@ struct colockp_holder {
 /* An empty report for path. ENOMEM. */
 int colockp_report_new(colock_report **report, const char *path);
 
-/* Replace the content by what `fd`, a descriptor of the lock file that carries no record lock, shows now. Entries got before
- * are gone. On failure the content stays. EFOREIGN EVERSION ECORRUPT ENOLOCKS ENOMEM ESYSTEM. */
+/* Replace the content by what `fd`, a descriptor of the lock file that carries no record lock, shows now. Entries got
+ * before are gone. On failure the content stays. EFOREIGN EVERSION ECORRUPT ENOLOCKS ENOMEM ESYSTEM. */
 int colockp_report_fill(colock_report *report, int fd);
 
-/* The first live holder that conflicts with `mode`: exclusive before shared, the oldest first. False: nobody. Cached holds count. */
+/* The first live holder that conflicts with `mode`: exclusive before shared, the oldest first. False: nobody. Cached
+ * holds count. */
 bool colockp_report_holder(const colock_report *report, int mode, struct colockp_holder *holder);
 
 /* Does slot `slot` hold, at this moment and in this generation, by hold `hold_id`? 1, 0, or -COLOCK_ code. */

@@ -211,8 +211,10 @@ int colockp_seat_claim(struct colockp_region *region, const char *label, int64_t
     code = take_slot(seat, size, deadline_ns);
     if (code == 0)
       code = map_slot(seat);
-    if (code == 0)
+    if (code == 0) {
       move_in(seat, label);
+      code = colockp_region_device(region);
+    }
   }
   if (code) {
     colockp_seat_free(seat);
@@ -222,18 +224,41 @@ int colockp_seat_claim(struct colockp_region *region, const char *label, int64_t
   return 0;
 }
 
+/* Owner of the slot, for the last time. */
+static void move_out(struct colock_hold *seat) {
+  seat->activity.state = COLOCKP_IDLE;
+  colockp_seat_show_state(seat);
+  atomic_store_explicit(&seat->entry->published, COLOCKP_SEAT_FREE, memory_order_relaxed);
+}
+
+/* Our own descriptor of an inherited seat is closed. If that was the last copy, the slot is nobody's and would look taken
+ * until somebody tries it; only who has its SLOT byte may say otherwise. */
+static void tidy_inherited(struct colock_hold *seat) {
+  struct colockp_fd file;
+  struct stat st;
+  const struct colockp_region *region = seat->region;
+  if (colockp_fd_open(&file, true, region->directory.fd, region->name, SEAT_FLAGS | O_RDWR, 0) != 0)
+    return;
+  if (colockp_system.fstat(file.fd, &st) == 0 && st.st_dev == region->device && st.st_ino == region->inode &&
+      colockp_range_lock(file.fd, COLOCKP_RANGE_EXCLUSIVE, COLOCKP_BYTE_SLOT + seat->number, 1) == 0) {
+    move_out(seat);
+    colockp_range_unlock(file.fd, COLOCKP_BYTE_SLOT + seat->number, 1);
+  }
+  colockp_fd_close(&file);
+}
+
 void colockp_seat_free(struct colock_hold *seat) {
-  bool ours = seat->forks == colockp_fork_count();
-  if (seat->slot) {
-    if (ours && !seat->file.inherited) {
-      seat->activity.state = COLOCKP_IDLE;
-      colockp_seat_show_state(seat);
-      atomic_store_explicit(&seat->entry->published, COLOCKP_SEAT_FREE, memory_order_relaxed);
-      colockp_range_unlock(seat->file.fd, COLOCKP_BYTE_SLOT + seat->number, 1); /* a copy in a child of a raw clone may live on */
-    }
-    colockp_system.munmap(seat->slot, COLOCKP_PAGE);
+  bool ours = seat->slot && seat->forks == colockp_fork_count();
+  bool inherited = seat->file.inherited;
+  if (ours && !inherited) {
+    move_out(seat);
+    colockp_range_unlock(seat->file.fd, COLOCKP_BYTE_SLOT + seat->number, 1); /* a copy in a child of a raw clone may live on */
   }
   colockp_fd_close(&seat->file);
+  if (ours && inherited)
+    tidy_inherited(seat);
+  if (seat->slot)
+    colockp_system.munmap(seat->slot, COLOCKP_PAGE);
   if (seat->region)
     colockp_region_unref(seat->region);
   colockp_system.free(seat);

@@ -48,7 +48,7 @@ void colockp_writer_bury(struct colockp_region *region) {
   if (token == 0)
     return;
   bury(region, token);
-  colockp_log(region->verbosity, COLOCKP_WARNING, "%s: the exclusive holder with token %llu died or was forced out while holding",
+  colockp_log(region->verbosity, COLOCKP_INFO, "%s: the exclusive holder with token %llu died or was forced out while holding",
               region->escaped, (unsigned long long)token);
 }
 

@@ -1,7 +1,7 @@
 /* planted.h - lock files written by hand through layout.h, with owners that are only descriptors of the test.
  *
- * So what a report says is tested against the bytes, not against the code that writes them. A planted owner lives as long
- * as the descriptor that planted() returns stays open.
+ * So what a report says is tested against the bytes, not against the code that writes them. A planted owner lives as
+ * long as the descriptor that planted() returns stays open.
  */
 #ifndef COLOCK_TEST_PLANTED_H
 #define COLOCK_TEST_PLANTED_H
@@ -114,7 +114,8 @@ static inline void planted_take(int fd, short type, int64_t byte) {
 /* Write the slot and its queue entry, take its SLOT byte, and LANE as well if it holds. The owner is the descriptor. */
 static inline int planted(const char *path, const struct planted *p) {
   struct colockp_slot slot;
-  struct colockp_queue_entry entry = {.rank = p->rank, .published = p->unheard ? COLOCKP_SEAT_FREE : COLOCKP_SEAT_TAKEN};
+  struct colockp_queue_entry entry = {.rank = p->rank,
+                                      .published = p->unheard ? COLOCKP_SEAT_FREE : COLOCKP_SEAT_TAKEN};
   struct colockp_header header = test_header(path);
   int fd = open(path, O_RDWR | O_CLOEXEC);
   ck_assert_int_ge(fd, 0);
@@ -123,7 +124,8 @@ static inline int planted(const char *path, const struct planted *p) {
   planted_bytes(path, COLOCKP_AT_QUEUE + (int64_t)(p->slot * sizeof entry), &entry, sizeof entry);
   if (p->slot >= header.slots_in_use) planted_field(path, slots_in_use, p->slot + 1);
   planted_take(fd, F_WRLCK, COLOCKP_BYTE_SLOT + p->slot);
-  if (p->state == COLOCKP_HELD) planted_take(fd, p->mode == COLOCK_EXCLUSIVE ? F_WRLCK : F_RDLCK, colockp_lane(p->generation));
+  if (p->state == COLOCKP_HELD)
+    planted_take(fd, p->mode == COLOCK_EXCLUSIVE ? F_WRLCK : F_RDLCK, colockp_lane(p->generation));
   return fd;
 }
 

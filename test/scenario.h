@@ -1,7 +1,7 @@
 /* scenario.h - the operations that are killed (test_die.c) or failed (test_fail.c) at each of their system calls.
  *
  * A scenario has a file, perhaps an agent that uses it too, and a victim: the process in which `operate` runs. It is played
- * once for each call, on a new file every time.
+ * once for each call.
  */
 #ifndef COLOCK_TEST_SCENARIO_H
 #define COLOCK_TEST_SCENARIO_H

@@ -168,7 +168,8 @@ START_TEST(command_finds_the_lock_in_its_environment) {
   setenv("COLOCK_ABANDONED", outer, 1); /* of an outer run: must not be believed */
   command_is(0, "run", "db.lock", "sh", "-c", "echo \"$COLOCK_FILE|$COLOCK_TOKEN|$COLOCK_HOLD|$COLOCK_ABANDONED|\"");
   unsetenv("COLOCK_ABANDONED");
-  snprintf(expected, sizeof expected, "%s|%" PRIu64 "|", test_path("db.lock"), (uint64_t)test_header(test_path("db.lock")).fence);
+  struct colockp_header header = test_header(test_path("db.lock"));
+  snprintf(expected, sizeof expected, "%s|%" PRIu64 "|", test_path("db.lock"), (uint64_t)header.fence);
   ck_assert_int_eq(strncmp(command_out(), expected, strlen(expected)), 0);
   unsigned slot, number, generation;
   ck_assert_int_eq(sscanf(command_out() + strlen(expected), "%u:%u:%u||", &slot, &number, &generation), 3);

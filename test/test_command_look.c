@@ -248,7 +248,8 @@ START_TEST(unlock_leaves_the_living_alone) {
   ck_assert_str_eq(command_out(), "db.lock: free; nothing to unlock\n");
   command_is(0, "unlock", "--force", "db.lock");
   ck_assert_str_eq(command_out(), "db.lock: free; nothing to unlock\n");
-  ck_assert_uint_eq((uint32_t)test_header(test_path("db.lock")).generation, 1);
+  struct colockp_header header = test_header(test_path("db.lock"));
+  ck_assert_uint_eq((uint32_t)header.generation, 1);
 }
 END_TEST
 

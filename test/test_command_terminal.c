@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <termios.h>
 #include <unistd.h>
@@ -87,6 +87,23 @@ START_TEST(ctrl_c_reaches_command_once) {
 }
 END_TEST
 
+/* COMMAND has left the job, so the terminal does not reach it: then Ctrl-C was not meant for it. SIGTERM, which is taken
+ * after SIGINT, shows that the former was dealt with. */
+START_TEST(ctrl_c_is_left_to_the_terminal) {
+  ck_assert_int_eq(mkfifo(test_path("pipe"), 0600), 0);
+  struct command *run = command_on_terminal(80, "run", "db.lock", "setsid", "sh", "-c",
+    "trap 'echo int' INT; trap 'echo term; exit 4' TERM; echo up; while :; do read line <pipe || :; done", NULL);
+  command_expect(run, 1, "up\r\n");
+  command_send(run, "\x03");
+  command_expect(run, 1, "^C");
+  kill(run->pid, SIGTERM);
+  command_expect(run, 1, "term\r\n");
+  ck_assert_int_eq(command_end(run), 4);
+  ck_assert_ptr_null(strstr(run->out, "int"));
+  command_free(run);
+}
+END_TEST
+
 START_TEST(ctrl_c_ends_the_wait_and_clears_the_line) {
   hold_it();
   struct command *run = command_on_terminal(80, "run", "--set", "notify_after=1ms", "db.lock", "true", NULL);
@@ -155,7 +172,12 @@ static struct shell start_shell(const char *script) {
   fflush(NULL);
   shell.pid = fork();
   ck_assert_int_ge(shell.pid, 0);
-  if (shell.pid == 0) shell_main(name, to[0], from[1], argv);
+  if (shell.pid == 0) {
+    close(shell.master); /* so that the terminal hangs up when the test ends, however it ends */
+    close(to[1]);
+    close(from[0]);
+    shell_main(name, to[0], from[1], argv);
+  }
   close(to[0]);
   close(from[1]);
   shell.say = to[1];
@@ -217,6 +239,7 @@ static void fill(Suite *suite) {
   tcase_add_test(tcase, waiting_is_one_line_that_is_rewritten_and_goes);
   tcase_add_test(tcase, colours_are_for_terminals_that_want_them);
   tcase_add_test(tcase, ctrl_c_reaches_command_once);
+  tcase_add_test(tcase, ctrl_c_is_left_to_the_terminal);
   tcase_add_test(tcase, ctrl_c_ends_the_wait_and_clears_the_line);
   tcase_add_test(tcase, ctrl_z_stops_the_job_and_fg_continues_it);
   tcase_add_test(tcase, stop_that_is_sent_to_us_stops_command_too);

@@ -84,7 +84,8 @@ START_TEST(waiters_and_revoked_are_no_reason) {
   const char *path = planted_file("a.lock");
   int old = planted(path, &writer);
   planted_generation(path, 2);
-  int waiter = planted(path, &(struct planted){.slot = 6, .state = COLOCKP_WAITING, .mode = COLOCK_SHARED, .rank = 4, .pid = 8});
+  int waiter =
+      planted(path, &(struct planted){.slot = 6, .state = COLOCKP_WAITING, .mode = COLOCK_SHARED, .rank = 4, .pid = 8});
   must(colock_force_unlock(path, NULL, NULL));
   ck_assert_uint_eq(generation_of(path), 2);
   close(old);
@@ -183,18 +184,27 @@ START_TEST(what_is_no_lock_file_is_refused_and_left_alone) {
 }
 END_TEST
 
+/* What nobody gets from both calls; 0 as expected. */
 static int force_as_nobody(void *arg) {
   colock_report *before = NULL;
+  struct colockp_settings settings = {.enabled = true};
+  struct colockp_region *region = NULL;
   (void)arg;
   if (test_become_nobody() != 0) return 0;
   if (chdir(test_dir()) != 0) return 9;
-  return colock_force_unlock("a.lock", NULL, &before) != COLOCK_EACCES || before != NULL;
+  if (colock_force_unlock("a.lock", NULL, &before) != COLOCK_EACCES || before != NULL) return 1;
+  if (colock_force_unlock("free.lock", NULL, &before) != COLOCK_EACCES || before != NULL) return 2;
+  if (colockp_region_open(&region, "a.lock", NULL, &settings, 0, 0) != COLOCK_OK) return 3;
+  int code = colockp_force_break(region, 1, 3, 9, NULL);
+  colockp_region_unref(region);
+  return code != COLOCK_EACCES;
 }
 
 START_TEST(permission_to_write_is_needed) {
   const char *path = planted_file("a.lock");
   int owner = planted(path, &writer);
   ck_assert_int_eq(chmod(path, 0644), 0);
+  ck_assert_int_eq(chmod(planted_file("free.lock"), 0644), 0);
   ck_assert_int_eq(test_in_child(force_as_nobody, NULL), 0);
   ck_assert_uint_eq(generation_of(path), 1);
   close(owner);
@@ -207,7 +217,8 @@ START_TEST(only_the_judged_hold_is_forced_out) {
   const char *path = planted_file("a.lock");
   int owner = planted(path, &writer);
   struct colockp_region *region = open_region(path);
-  ck_assert_int_eq(colockp_force_break(region, 1, 3, 8, NULL), COLOCKP_FORCED_NOBODY); /* has released, and has the lock again */
+  ck_assert_int_eq(colockp_force_break(region, 1, 3, 8, NULL),
+                   COLOCKP_FORCED_NOBODY); /* has released, and has the lock again */
   ck_assert_int_eq(colockp_force_break(region, 1, 4, 9, NULL), COLOCKP_FORCED_NOBODY);
   ck_assert_int_eq(colockp_force_break(region, 7, 3, 9, NULL), COLOCKP_FORCED_BEFORE);
   ck_assert_uint_eq(generation_of(path), 1);
@@ -255,6 +266,79 @@ START_TEST(lost_race_for_the_generation_breaks_nothing) {
   ck_assert_str_eq(test_header(path).forced.reason, "rival");
   colockp_region_unref(region);
   colockp_region_unref(rival);
+  close(owner);
+}
+END_TEST
+
+static long rival_at;
+static int rival_breaks_later(int fd, int command, struct flock *range) {
+  if (--rival_at == 0) return rival_breaks(fd, command, range);
+  return kernel_fcntl(fd, command, range);
+}
+
+START_TEST(rival_at_any_moment_is_as_good_as_oneself) {
+  bool late = true;
+  for (long n = 1; late; n++) {
+    const char *path = planted_file("a.lock");
+    int owner = planted(path, &writer);
+    rival = open_region(path);
+    rival_at = n;
+    kernel_fcntl = colockp_system.fcntl_lock;
+    colockp_system.fcntl_lock = rival_breaks_later;
+    must(colock_force_unlock(path, "late", NULL));
+    colockp_system.fcntl_lock = kernel_fcntl;
+    late = rival_at <= 0;
+    ck_assert_uint_eq(generation_of(path), 2);
+    ck_assert_str_eq(test_header(path).forced.reason, late ? "rival" : "late");
+    ck_assert(late || n > 3); /* it was tried in between at all */
+    colockp_region_unref(rival);
+    close(owner);
+  }
+}
+END_TEST
+
+/* Whoever holds releases and takes the lock again between the look at the file and the look before the swap. */
+static ssize_t (*kernel_pread)(int, void *, size_t, off_t);
+static int new_holds;
+static ssize_t ever_new_holds(int fd, void *buffer, size_t size, off_t offset) {
+  ssize_t n = kernel_pread(fd, buffer, size, offset);
+  if (offset == colockp_at_slot(3) && size > sizeof(uint64_t) && new_holds > 0) {
+    struct colockp_activity *activity =
+        (struct colockp_activity *)((char *)buffer + offsetof(struct colockp_slot, activity));
+    activity->hold_id += (uint64_t)new_holds--;
+  }
+  return n;
+}
+
+START_TEST(changing_holders_are_judged_anew_but_not_for_ever) {
+  const char *path = planted_file("a.lock");
+  int owner = planted(path, &writer);
+  colock_report *before = NULL;
+  kernel_pread = colockp_system.pread;
+  colockp_system.pread = ever_new_holds;
+  new_holds = 100000;
+  must_be(COLOCK_EBUSY, colock_force_unlock(path, NULL, &before));
+  ck_assert_ptr_null(before);
+  ck_assert_int_gt(new_holds, 90000);
+  ck_assert_uint_eq(generation_of(path), 1);
+  new_holds = 11;
+  must(colock_force_unlock(path, NULL, &before));
+  ck_assert_uint_eq(generation_of(path), 2);
+  colockp_system.pread = kernel_pread;
+  colock_report_free(before);
+  close(owner);
+}
+END_TEST
+
+START_TEST(damaged_generation_is_left_alone) {
+  const char *path = planted_file("a.lock");
+  int owner = planted(path, &writer);
+  struct colockp_region *region = open_region(path);
+  planted_field(path, generation, 5);
+  must_be(COLOCK_ECORRUPT, colockp_force_break(region, 5, 3, 9, NULL));
+  struct colockp_header header = test_header(path);
+  ck_assert_uint_eq(header.generation, 5);
+  colockp_region_unref(region);
   close(owner);
 }
 END_TEST
@@ -369,7 +453,8 @@ START_TEST(failing_calls_force_nothing_or_all) {
         int code = colock_force_unlock(path, NULL, &before);
         bool hit = fault_hit();
         fault_disarm();
-        ck_assert_msg(code == COLOCK_OK ? before != NULL && generation_of(path) == 2 : before == NULL && generation_of(path) == 1,
+        ck_assert_msg(code == COLOCK_OK ? before != NULL && generation_of(path) == 2
+                                        : before == NULL && generation_of(path) == 1,
                       "%s %ld: code %d, generation %u", fault_names[call], n, code, generation_of(path));
         colock_report_free(before);
         ck_assert_int_eq(fault_allocations(), 0);
@@ -398,6 +483,9 @@ static void fill(Suite *suite) {
   tcase_add_test(tcase, only_the_judged_hold_is_forced_out);
   tcase_add_test(tcase, two_who_judge_the_same_hold_break_once);
   tcase_add_test(tcase, lost_race_for_the_generation_breaks_nothing);
+  tcase_add_test(tcase, rival_at_any_moment_is_as_good_as_oneself);
+  tcase_add_test(tcase, changing_holders_are_judged_anew_but_not_for_ever);
+  tcase_add_test(tcase, damaged_generation_is_left_alone);
   tcase_add_test(tcase, of_many_at_once_one_breaks);
   tcase_add_test(tcase, real_holder_learns_that_it_was_forced_out);
   tcase_add_test(tcase, waiter_gets_a_forced_lock);

@@ -22,7 +22,9 @@ static uint64_t start_of(pid_t pid) {
   unsigned long long ticks = 0;
   snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
   text[test_read(path, text, sizeof text - 1)] = '\0';
-  ck_assert_int_eq(sscanf(strrchr(text, ')') + 2, "%*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu", &ticks), 1);
+  ck_assert_int_eq(sscanf(strrchr(text, ')') + 2,
+                          "%*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu", &ticks),
+                   1);
   return ticks;
 }
 
@@ -240,7 +242,8 @@ START_TEST(texts_are_cut_at_whole_characters) {
   static const struct { const char *text, *expected; } c[] = {
     {"", ""}, {"abc", "abc"}, {"abcdefg", "abcdefg"}, {"abcdefgh", "abcdefg"}, {"abcdefghi", "abcdefg"},
     {"abcdef\xC3\xBC", "abcdef"}, {"abcde\xC3\xBC", "abcde\xC3\xBC"}, {"abcde\xE2\x82\xAC", "abcde"},
-    {"abcd\xF0\x9F\x94\x92", "abcd"}, {"abc\xF0\x9F\x94\x92", "abc\xF0\x9F\x94\x92"}, {"abc\xF0\x9F\x94\x92z", "abc\xF0\x9F\x94\x92"}};
+    {"abcd\xF0\x9F\x94\x92", "abcd"}, {"abc\xF0\x9F\x94\x92", "abc\xF0\x9F\x94\x92"},
+    {"abc\xF0\x9F\x94\x92z", "abc\xF0\x9F\x94\x92"}};
   for (size_t i = 0; i < sizeof c / sizeof *c; i++) {
     char field[10];
     memset(field, 'X', sizeof field);

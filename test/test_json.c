@@ -52,7 +52,8 @@ START_TEST(what_would_end_a_string_is_escaped) {
 END_TEST
 
 START_TEST(utf8_passes_and_anything_else_is_replaced) {
-  is_written("gr\xC3\xBC\xC3\x9F \xE2\x82\xAC \xF0\x9F\x94\x92", "\"gr\xC3\xBC\xC3\x9F \xE2\x82\xAC \xF0\x9F\x94\x92\"");
+  is_written("gr\xC3\xBC\xC3\x9F \xE2\x82\xAC \xF0\x9F\x94\x92",
+             "\"gr\xC3\xBC\xC3\x9F \xE2\x82\xAC \xF0\x9F\x94\x92\"");
   is_written("\xff", "\"\xEF\xBF\xBD\"");
   is_written("a\xC3", "\"a\xEF\xBF\xBD\"");                             /* cut off */
   is_written("\xC3(", "\"\xEF\xBF\xBD(\"");                             /* what follows is kept */
@@ -93,8 +94,40 @@ START_TEST(tokens_are_strings_whatever_their_size) {
 }
 END_TEST
 
+/* Every block has a byte behind it that nobody may touch. */
+static char *starts[16], *fences[16];
+static size_t blocks;
+static void *fenced_malloc(size_t size) {
+  char *block = colockp_system_default.malloc(size + 1);
+  ck_assert_uint_lt(blocks, 16);
+  block[size] = 'F';
+  starts[blocks] = block;
+  fences[blocks++] = block + size;
+  return block;
+}
+static void fenced_free(void *block) { (void)block; } /* looked at first */
+
+START_TEST(no_byte_behind_a_block_is_touched) {
+  for (size_t length = 500; length < 520; length++) { /* around the first room */
+    char text[1024];
+    memset(text, 'x', length);
+    text[length] = '\0';
+    blocks = 0;
+    colockp_system.malloc = fenced_malloc;
+    colockp_system.free = fenced_free;
+    char *json = string_as_json(text);
+    colockp_system = colockp_system_default;
+    ck_assert_uint_eq(strlen(json), length + 2);
+    for (size_t i = 0; i < blocks; i++) {
+      ck_assert_int_eq(*fences[i], 'F');
+      colockp_system.free(starts[i]);
+    }
+  }
+}
+END_TEST
+
 START_TEST(text_of_any_length_fits) {
-  for (size_t length = 505; length < 520; length++) { /* around the first room */
+  for (size_t length = 505; length < 520; length++) {
     char text[1024];
     memset(text, 'x', length);
     text[length] = '\0';
@@ -146,6 +179,7 @@ static void fill(Suite *suite) {
   tcase_add_test(tcase, utf8_passes_and_anything_else_is_replaced);
   tcase_add_test(tcase, numbers_beyond_doubles_are_strings);
   tcase_add_test(tcase, tokens_are_strings_whatever_their_size);
+  tcase_add_test(tcase, no_byte_behind_a_block_is_touched);
   tcase_add_test(tcase, text_of_any_length_fits);
   tcase_add_test(tcase, memory_that_runs_out_is_told_once_at_the_end);
 }

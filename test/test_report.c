@@ -15,10 +15,11 @@ static const struct planted writer = {
   .slot = 3, .state = COLOCKP_HELD, .mode = COLOCK_EXCLUSIVE, .generation = 1, .pid = 5120, .tid = 5120, .uid = 1000,
   .hold_id = 9, .token = 1001, .age_ns = 125 * SECOND, .program = "migrate", .purpose = "schema 42"};
 static const struct planted reader = {
-  .slot = 5, .state = COLOCKP_HELD, .mode = COLOCK_SHARED, .generation = 1, .pid = 77, .tid = 78, .program = "api", .age_ns = SECOND};
+  .slot = 5, .state = COLOCKP_HELD, .mode = COLOCK_SHARED, .generation = 1, .pid = 77, .tid = 78, .age_ns = SECOND,
+  .program = "api"};
 static const struct planted waiter = {
-  .slot = 6, .state = COLOCKP_WAITING, .mode = COLOCK_EXCLUSIVE, .generation = 1, .pid = 88, .tid = 88, .program = "backup",
-  .age_ns = 41 * SECOND};
+  .slot = 6, .state = COLOCKP_WAITING, .mode = COLOCK_EXCLUSIVE, .generation = 1, .pid = 88, .tid = 88,
+  .age_ns = 41 * SECOND, .program = "backup"};
 
 static colock_report *read_report(const char *path) {
   colock_report *report = NULL;
@@ -88,7 +89,8 @@ END_TEST
 
 START_TEST(dead_owner_is_not_shown) {
   const char *path = planted_file("a.lock");
-  int stale_waiter = planted(path, &(struct planted){.slot = 7, .state = COLOCKP_WAITING, .mode = COLOCK_SHARED, .rank = 4, .pid = 9});
+  int stale_waiter =
+      planted(path, &(struct planted){.slot = 7, .state = COLOCKP_WAITING, .mode = COLOCK_SHARED, .rank = 4, .pid = 9});
   close(planted(path, &writer)); /* its words stay, its record locks are gone */
   close(stale_waiter);
   colock_report *report = read_report(path);
@@ -119,7 +121,8 @@ START_TEST(idle_and_unmarked_seats_are_not_shown) {
   const char *path = planted_file("a.lock");
   int idle = planted(path, &(struct planted){.slot = 1, .state = COLOCKP_IDLE, .generation = 1, .pid = 4});
   int rankless = planted(path, &(struct planted){.slot = 2, .state = COLOCKP_WAITING, .mode = COLOCK_SHARED, .pid = 5});
-  int unmarked = planted(path, &(struct planted){.slot = 4, .state = COLOCKP_WAITING, .rank = 4, .mode = COLOCK_SHARED, .unheard = true});
+  int unmarked = planted(
+      path, &(struct planted){.slot = 4, .state = COLOCKP_WAITING, .rank = 4, .mode = COLOCK_SHARED, .unheard = true});
   colock_report *report = read_report(path);
   ck_assert_uint_eq(colock_report_count(report), 0);
   colock_report_free(report);
@@ -234,6 +237,22 @@ START_TEST(revoked_holder_is_listed_while_it_lives) {
 }
 END_TEST
 
+START_TEST(mode_that_is_none_is_unknown) {
+  const char *path = planted_file("a.lock");
+  struct planted odd = writer;
+  odd.mode = 77;
+  int owner = planted(path, &odd);
+  planted_generation(path, 2);
+  colock_report *report = read_report(path);
+  ck_assert_int_eq(number(report, 0, COLOCK_ROLE), COLOCK_REVOKED);
+  ck_assert_int_eq(number(report, 0, COLOCK_MODE), -1);
+  ck_assert_ptr_null(colock_entry_text(entry_at(report, 0), COLOCK_MODE));
+  ck_assert_ptr_nonnull(strstr(colock_report_json(report), "\"mode\":\"unknown\""));
+  colock_report_free(report);
+  close(owner);
+}
+END_TEST
+
 START_TEST(last_forced_unlock_is_told) {
   const char *path = planted_file("a.lock");
   struct colockp_forced forced;
@@ -273,8 +292,10 @@ START_TEST(holder_without_a_slot_is_anonymous) {
     ck_assert_int_eq(number(report, 0, COLOCK_ROLE), COLOCK_ANONYMOUS);
     ck_assert_int_eq(number(report, 0, COLOCK_MODE), mode);
     ck_assert_int_eq(number(report, 0, COLOCK_PID), -1);
+    ck_assert_int_eq(number(report, 0, COLOCK_UID), -1);
     ck_assert_int_eq(number(report, 0, COLOCK_AGE_MS), -1);
     ck_assert_ptr_null(colock_entry_text(entry_at(report, 0), COLOCK_PROGRAM));
+    ck_assert_ptr_nonnull(strstr(colock_report_json(report), "\"holders\":[{\"role\":\"anonymous\""));
     ck_assert_int_eq(colock_report_stat(report, "anonymous"), 1);
     ck_assert_int_eq(colock_report_stat(report, "holders"), 1);
     ck_assert(colockp_report_holder(report, COLOCK_EXCLUSIVE, &holder));
@@ -510,7 +531,8 @@ END_TEST
 START_TEST(ages_have_two_units) {
   static const struct { int64_t ns; const char *text; } c[] = {
     {-1, "?"}, {0, "0ms"}, {340 * 1000000, "340ms"}, {999999999, "999ms"}, {SECOND, "1s"}, {41 * SECOND, "41s"},
-    {60 * SECOND, "1m0s"}, {125 * SECOND, "2m5s"}, {3725 * SECOND, "1h2m"}, {90000 * SECOND, "1d1h"}, {INT64_MAX, "106751d23h"}};
+    {60 * SECOND, "1m0s"}, {125 * SECOND, "2m5s"}, {3725 * SECOND, "1h2m"}, {90000 * SECOND, "1d1h"},
+    {INT64_MAX, "106751d23h"}};
   for (size_t i = 0; i < sizeof c / sizeof *c; i++) {
     char text[COLOCKP_AGE_SIZE];
     ck_assert_str_eq(colockp_age(text, sizeof text, c[i].ns), c[i].text);
@@ -533,14 +555,17 @@ START_TEST(json_has_the_schema_of_the_manual) {
   strcpy(report->now.entries[0].identity.host, "here");
   strcpy(strrchr(report->path, '/'), "/\x01");
   strcpy(report->path, strrchr(report->path, '/'));
-  ck_assert_str_eq(colock_report_json(report),
-    "{\"version\":1,\"path\":\"/\\u0001\",\"state\":\"exclusive\",\"generation\":1,\"last_token\":\"1000\",\"abandoned\":null,"
-    "\"holders\":[{\"role\":\"holder\",\"mode\":\"exclusive\",\"known\":true,\"slot\":3,\"pid\":5120,\"tid\":5121,"
-    "\"inherited_pid\":null,\"uid\":1000,\"host\":\"here\",\"program\":\"migrate\",\"label\":\"la\\\"bel\\n\xEF\xBF\xBD\","
-    "\"purpose\":\"schema 42\",\"priority\":0,\"age_ms\":7000,\"token\":\"1001\",\"generation\":1,\"stale\":false}],"
-    "\"waiters\":[{\"role\":\"waiter\",\"mode\":\"exclusive\",\"known\":true,\"slot\":6,\"pid\":88,\"tid\":88,"
-    "\"inherited_pid\":null,\"uid\":0,\"host\":\"elsewhere\",\"program\":\"backup\",\"label\":\"\",\"purpose\":\"\","
-    "\"priority\":0,\"age_ms\":7000,\"position\":1}],\"revoked\":[],\"forced\":null}");
+  ck_assert_str_eq(
+      colock_report_json(report),
+      "{\"version\":1,\"path\":\"/\\u0001\",\"state\":\"exclusive\",\"generation\":1,"
+      "\"last_token\":\"1000\",\"abandoned\":null,"
+      "\"holders\":[{\"role\":\"holder\",\"mode\":\"exclusive\",\"known\":true,\"slot\":3,\"pid\":5120,\"tid\":5121,"
+      "\"inherited_pid\":null,\"uid\":1000,\"host\":\"here\",\"program\":\"migrate\",\"label\":"
+      "\"la\\\"bel\\n\xEF\xBF\xBD\","
+      "\"purpose\":\"schema 42\",\"priority\":0,\"age_ms\":7000,\"token\":\"1001\",\"generation\":1,\"stale\":false}],"
+      "\"waiters\":[{\"role\":\"waiter\",\"mode\":\"exclusive\",\"known\":true,\"slot\":6,\"pid\":88,\"tid\":88,"
+      "\"inherited_pid\":null,\"uid\":0,\"host\":\"elsewhere\",\"program\":\"backup\",\"label\":\"\",\"purpose\":\"\","
+      "\"priority\":0,\"age_ms\":7000,\"position\":1}],\"revoked\":[],\"forced\":null}");
   ck_assert_ptr_eq(colock_report_json(report), colock_report_json(report));
   colock_report_free(report);
   close(owner);
@@ -669,9 +694,12 @@ START_TEST(each_failing_call_is_told_and_leaves_nothing_behind) {
         const char *json = code == COLOCK_OK ? colock_report_json(report) : NULL;
         bool hit = fault_hit();
         fault_disarm();
-        ck_assert_msg(code == COLOCK_OK || (report == NULL && colock_last_message()[0] != '\0'), "%s", fault_names[call]);
-        ck_assert_msg(code != COLOCK_OK || colock_report_count(report) == 12, "%s %ld: entries are lost", fault_names[call], n);
-        ck_assert_msg(code != COLOCK_OK || json != NULL || call == FAULT_malloc, "%s %ld: no JSON", fault_names[call], n);
+        ck_assert_msg(code == COLOCK_OK || (report == NULL && colock_last_message()[0] != '\0'), "%s",
+                      fault_names[call]);
+        ck_assert_msg(code != COLOCK_OK || colock_report_count(report) == 12, "%s %ld: entries are lost",
+                      fault_names[call], n);
+        ck_assert_msg(code != COLOCK_OK || json != NULL || call == FAULT_malloc, "%s %ld: no JSON", fault_names[call],
+                      n);
         colock_report_free(report);
         ck_assert_int_eq(fault_allocations(), 0);
         ck_assert_uint_eq(test_descriptors(), descriptors);
@@ -784,7 +812,9 @@ static int read_only_reader(void *arg) {
   colock_hold *hold = NULL;
   char byte = 0;
   if (test_become_nobody() != 0) byte = 's';
-  else if (chdir(test_dir()) != 0 || colock_open(&lock, "real.lock", NULL) != 0 || colock_acquire(lock, COLOCK_SHARED, &hold) != 0) byte = 'f';
+  else if (chdir(test_dir()) != 0 || colock_open(&lock, "real.lock", NULL) != 0 ||
+           colock_acquire(lock, COLOCK_SHARED, &hold) != 0)
+    byte = 'f';
   else byte = 'h';
   if (write(pipes[1], &byte, 1) != 1 || read(pipes[2], &byte, 1) != 1) return 1;
   return hold ? colock_release(hold) : 0;
@@ -817,7 +847,7 @@ START_TEST(reader_that_may_not_write_is_anonymous) {
 }
 END_TEST
 
-/* While others take and give back the lock as fast as they can, no report may fail, nor show two at once who cannot be. */
+/* While others take and give back the lock as fast as they can, no report fails, or shows two who cannot be at once. */
 struct busy {
   colock *lock;
   atomic_bool stop;
@@ -882,6 +912,7 @@ static void fill(Suite *suite) {
   tcase_add_test(tcase, waiters_come_in_the_order_of_their_ranks);
   tcase_add_test(tcase, slots_far_apart_are_all_seen);
   tcase_add_test(tcase, revoked_holder_is_listed_while_it_lives);
+  tcase_add_test(tcase, mode_that_is_none_is_unknown);
   tcase_add_test(tcase, last_forced_unlock_is_told);
   tcase_add_test(tcase, holder_without_a_slot_is_anonymous);
   tcase_add_test(tcase, other_lanes_do_not_matter);

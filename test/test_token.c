@@ -137,7 +137,7 @@ static uint64_t die_holding(const char *path) {
 START_TEST(dead_writer_is_told_of_until_recovered) {
   const char *path = test_path("a.lock");
   uint64_t token = die_holding(path);
-  colock *lock = test_open(path);
+  colock *lock = test_open_set(path, "verbosity", "info");
   colock_hold *hold = NULL;
   for (int i = 0; i < 2; i++) {
     must(colock_acquire(lock, COLOCK_SHARED, &hold));
