@@ -205,6 +205,7 @@ static void bare_opening(void *arg, int repeats) {
     void *slot = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0x141000);
     record_lock(seat, F_WRLCK, LANE);
     fstat(seat, &st);
+    fstatat(directory, o->name, &st, AT_SYMLINK_NOFOLLOW);
     record_lock(seat, F_UNLCK, LANE);
     record_lock(seat, F_UNLCK, SLOT);
     munmap(slot, 4096);

@@ -379,6 +379,18 @@ static void keep_last_writer(struct colockp_snapshot *into) {
   into->count = kept;
 }
 
+/* A writer clears its mark before it unlocks: the same mark before and after a look at a LANE without a writer is that of one
+ * who died, and whom nobody has found yet. */
+static int look_for_dead_writer(const struct look *look) {
+  uint64_t before = atomic_load(&look->header.writer), after;
+  if (before <= look->into->abandoned || look->lane_exclusive)
+    return COLOCK_OK;
+  int code = read_at(look, &after, sizeof after, offsetof(struct colockp_header, writer));
+  if (code == COLOCK_OK && after == before)
+    look->into->abandoned = before;
+  return code;
+}
+
 int colockp_look(struct colockp_snapshot *into, int fd, const char *escaped_path) {
   struct look look = {.fd = fd, .path = escaped_path, .into = into};
   bool settled = false, quiet = false; /* quiet: since the look before, nobody has written his slot */
@@ -390,6 +402,8 @@ int colockp_look(struct colockp_snapshot *into, int fd, const char *escaped_path
     quiet = i > 0 && look.pulse == pulse;
   }
   if (settled && quiet && nameless(&look) && (code = add_anonymous(&look)) != COLOCK_OK)
+    return code;
+  if ((code = look_for_dead_writer(&look)) != COLOCK_OK)
     return code;
   if (contradictory(&look))
     keep_last_writer(into);

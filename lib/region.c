@@ -227,6 +227,9 @@ static int map(struct colockp_region *region) {
   region->header = at;
   region->queue = (void *)((char *)at + COLOCKP_AT_QUEUE);
   region->bells = (void *)((char *)at + COLOCKP_AT_BELLS);
+  /* A load first would cost each page two faults: one to read, one to write. */
+  atomic_fetch_or_explicit(&region->header->slots_in_use, 0, memory_order_relaxed);
+  atomic_fetch_or_explicit(&region->queue->rank, 0, memory_order_relaxed);
   return 0;
 }
 

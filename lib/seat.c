@@ -103,6 +103,7 @@ static int map_slot(struct colock_hold *seat) {
     return fail_errno(seat->region, error, "map a slot");
   }
   seat->slot = at;
+  atomic_fetch_or_explicit(&seat->slot->sequence, 0, memory_order_relaxed); /* one fault, not two: see region.c */
   seat->entry = &seat->region->queue[seat->number];
   return 0;
 }
