@@ -1,7 +1,8 @@
 /* bench.c - what a lock costs, side by side with the bare system calls in the same run.
  *
- * Machines are noisy and differ, ratios less so: colock and its measure take turns in short rounds, and the figure is the
- * median of the rounds' ratios. `bench [--json] [--quick] [DIRECTORY]`: the lock files lie in DIRECTORY (default: here). */
+ * Machines are noisy and differ, ratios less so: colock and its measure take turns in short rounds, and the figure is
+ * the median of the rounds' ratios. `bench [--json] [--quick] [DIRECTORY]`: the lock files lie in DIRECTORY (default:
+ * here). */
 #define _GNU_SOURCE
 #include <colock.h>
 
@@ -66,7 +67,8 @@ static double quantile(double *values, int count, double q) {
 
 typedef void (*work)(void *arg, int repeats);
 
-static void compare(struct run *run, const char *name, const char *beside, double aim, work ours, work bare, void *arg, int repeats) {
+static void compare(struct run *run, const char *name, const char *beside, double aim, work ours, work bare, void *arg,
+                    int repeats) {
   double a[MOST_ROUNDS], b[MOST_ROUNDS], ratio[MOST_ROUNDS];
   ours(arg, repeats);
   bare(arg, repeats);
@@ -124,7 +126,8 @@ static void bare_pair(void *arg, int repeats) {
   }
 }
 
-/* The kernel walks its list of locks up to ours: on both sides ours is the middle one. The seat released last is used next. */
+/* The kernel walks its list of locks up to ours: on both sides ours is the middle one. The seat released last is used
+ * next. */
 static void open_seats(colock *lock, int seats) {
   colock_hold *holds[SEATS];
   for (int i = 0; i < seats; i++)
@@ -154,8 +157,8 @@ static void bench_pairs(struct run *run, const char *path, const char *bare_path
     open_seats(pair.lock, counts[i]);
     open_bare(&pair, bare_path, counts[i]);
     for (pair.mode = COLOCK_SHARED; pair.mode <= COLOCK_EXCLUSIVE; pair.mode++) {
-      snprintf(name, sizeof name, "acquire+release %s, %d open seat%s", pair.mode == COLOCK_SHARED ? "shared" : "exclusive",
-               counts[i], counts[i] == 1 ? "" : "s");
+      snprintf(name, sizeof name, "acquire+release %s, %d open seat%s",
+               pair.mode == COLOCK_SHARED ? "shared" : "exclusive", counts[i], counts[i] == 1 ? "" : "s");
       compare(run, name, "F_OFD_SETLK pair, as many locked bytes", 1.6, colock_pair, bare_pair, &pair, run->repeats);
     }
     for (int n = 0; n < counts[i]; n++)
@@ -222,7 +225,8 @@ static void print_table(const struct run *run) {
   printf("%-44s %11s %11s %7s %13s %6s\n", "", "colock ns", "bare ns", "ratio", "quartiles", "aim");
   for (size_t i = 0; i < run->count; i++) {
     const struct figure *f = &run->figures[i];
-    printf("%-44s %11.0f %11.0f %7.2f %6.2f-%-6.2f %6.2f\n", f->name, f->colock_ns, f->bare_ns, f->ratio, f->low, f->high, f->aim);
+    printf("%-44s %11.0f %11.0f %7.2f %6.2f-%-6.2f %6.2f\n", f->name, f->colock_ns, f->bare_ns, f->ratio, f->low,
+           f->high, f->aim);
   }
   printf("Beside: %s; for opening, the same system calls with nothing between them.\n", run->figures[0].beside);
 }
@@ -231,9 +235,10 @@ static void print_json(const struct run *run) {
   printf("{\"version\":1,\"figures\":[");
   for (size_t i = 0; i < run->count; i++) {
     const struct figure *f = &run->figures[i];
-    printf("%s\n{\"name\":\"%s\",\"beside\":\"%s\",\"colock_ns\":%.1f,\"bare_ns\":%.1f,\"ratio\":%.3f,\"ratio_low\":%.3f,"
-           "\"ratio_high\":%.3f,\"aim\":%.2f}", i ? "," : "", f->name, f->beside, f->colock_ns, f->bare_ns, f->ratio, f->low,
-           f->high, f->aim);
+    printf(
+        "%s\n{\"name\":\"%s\",\"beside\":\"%s\",\"colock_ns\":%.1f,\"bare_ns\":%.1f,\"ratio\":%.3f,\"ratio_low\":%.3f,"
+        "\"ratio_high\":%.3f,\"aim\":%.2f}",
+        i ? "," : "", f->name, f->beside, f->colock_ns, f->bare_ns, f->ratio, f->low, f->high, f->aim);
   }
   printf("\n]}\n");
 }
@@ -260,8 +265,8 @@ int main(int argc, char **argv) {
   check(colock_config_new(&config));
   bench_pairs(&run, path, bare_path, config);
   struct opening opening = { .path = path, .directory = directory, .name = "bench.lock", .config = config };
-  compare(&run, "open, first acquire, release, close", "the same system calls, bare", 2.0, colock_opening, bare_opening, &opening,
-          run.repeats / 20);
+  compare(&run, "open, first acquire, release, close", "the same system calls, bare", 2.0, colock_opening, bare_opening,
+          &opening, run.repeats / 20);
   colock_config_free(config);
   (run.json ? print_json : print_table)(&run);
   unlink(path);

@@ -2,11 +2,12 @@
  *
  * Phases, and the race that each one closes:
  *  1. lock LANE(generation), non-blocking. From here on the kernel excludes others of that generation.
- *  2. exclusive: take the next fencing token, *before* 3: a token is never newer than the generation that it belongs to.
+ *  2. exclusive: take the next fencing token, *before* 3: no token is newer than the generation that it belongs to.
  *  3. read the generation again: a forced unlock between 1 and 3 has moved everyone to the next lane; undo, start over.
  *  4. fstat: a file that lost its name between open and 1 excludes nobody any more; undo, start over on the new file.
  *  5. exclusive: sync the token if it needs to be, mark the writer word.
- * A failed attempt leaves no lock behind. Whoever must wait publishes a rank, then tries again at growing, jittered intervals. */
+ * A failed attempt leaves no lock behind. Whoever must wait publishes a rank, then tries again at growing, jittered
+ * intervals. */
 #define _GNU_SOURCE
 #include "acquire.h"
 #include "clock.h"
@@ -163,8 +164,10 @@ static int timed_out(const struct waiter *w) {
     colockp_describe(holder.entry, who, sizeof who);
   colock_report_free(report);
   if (*who)
-    return colockp_fail(COLOCK_ETIMEDOUT, 0, "%s: gave up after %s; held by %s. Retry, or: colock status %s", path, waited, who, path);
-  return colockp_fail(COLOCK_ETIMEDOUT, 0, "%s: gave up after %s; the holder is gone or unknown by now. Retry", path, waited);
+    return colockp_fail(COLOCK_ETIMEDOUT, 0, "%s: gave up after %s; held by %s. Retry, or: colock status %s", path,
+                        waited, who, path);
+  return colockp_fail(COLOCK_ETIMEDOUT, 0, "%s: gave up after %s; the holder is gone or unknown by now. Retry", path,
+                      waited);
 }
 
 static int notify(struct waiter *w) {
@@ -178,10 +181,11 @@ static int notify(struct waiter *w) {
   w->notice_ns = colockp_time_add(w->start_ns, w->notice_step_ns);
   if (w->notice_ns <= w->now_ns) /* on_wait itself took long */
     w->notice_ns = colockp_time_add(w->now_ns, w->notice_step_ns);
-  return stop ? colockp_fail(COLOCK_ECANCELED, 0, "%s: the wait was stopped by its on_wait", w->seat->region->escaped) : 0;
+  return stop ? colockp_fail(COLOCK_ECANCELED, 0, "%s: the wait was stopped by its on_wait", w->seat->region->escaped)
+              : 0;
 }
 
-/* stale_action: break. Only when all that is in the way is stale: forcing out one reader revokes its whole generation. */
+/* stale_action: break. Only when all that is in the way is stale: to force out one reader revokes all of them. */
 static void judge(struct waiter *w) {
   struct colockp_holder holder;
   char who[COLOCKP_DESCRIBED];
@@ -190,8 +194,8 @@ static void judge(struct waiter *w) {
   if (report && colockp_report_holder(report, w->request->mode, &holder) && holder.stale &&
       holder.conflicting_stale == holder.conflicting &&
       colockp_force_break(w->seat->region, holder.generation, holder.slot, holder.hold_id, "stale") == 0)
-    colockp_log(w->lock->settings.verbosity, COLOCKP_WARNING, "%s: forced out %s, which was stale", w->seat->region->escaped,
-                colockp_describe(holder.entry, who, sizeof who));
+    colockp_log(w->lock->settings.verbosity, COLOCKP_WARNING, "%s: forced out %s, which was stale",
+                w->seat->region->escaped, colockp_describe(holder.entry, who, sizeof who));
   colock_report_free(report);
 }
 
@@ -228,7 +232,7 @@ static int turn(struct waiter *w) {
   code = pause_turn(w);
   w->now_ns = colockp_now_ns();
   if (code == 0)
-    code = colockp_region_named(w->seat->region); /* the lock that we wait for may live on a file that has no name any more */
+    code = colockp_region_named(w->seat->region); /* the holder's file may have no name any more */
   return code ? code : attempt(w->seat, w->request->mode);
 }
 
@@ -282,8 +286,8 @@ static int check_request(const colock *lock, const colock_request *request, int6
   if (request->priority < -100 || request->priority > 100)
     return colockp_fail(COLOCK_EINVAL, 0, "priority %d is not in -100..100", request->priority);
   if (request->timeout_ms < COLOCK_CONFIGURED || request->deadline_ns < 0)
-    return colockp_fail(COLOCK_EINVAL, 0, "a negative time: timeout_ms %lld, deadline_ns %lld", (long long)request->timeout_ms,
-                        (long long)request->deadline_ns);
+    return colockp_fail(COLOCK_EINVAL, 0, "a negative time: timeout_ms %lld, deadline_ns %lld",
+                        (long long)request->timeout_ms, (long long)request->deadline_ns);
   if (request->timeout_ms == COLOCK_CONFIGURED)
     *timeout_ns = lock->settings.timeout_ns;
   else if (request->timeout_ms == COLOCK_FOREVER || request->timeout_ms > INT64_MAX / 1000000)
@@ -323,7 +327,8 @@ static int with_seat(struct waiter *w, bool try) {
       return code;
   }
   if (w->request->mode == COLOCK_EXCLUSIVE && w->seat->region->read_only)
-    return colockp_fail(COLOCK_EACCES, EACCES, "%s: we may only read it, so shared locks alone can be had", w->seat->region->escaped);
+    return colockp_fail(COLOCK_EACCES, EACCES, "%s: we may only read it, so shared locks alone can be had",
+                        w->seat->region->escaped);
   int code = attempt(w->seat, w->request->mode);
   if (code != COLOCK_EBUSY || try)
     return code;

@@ -82,8 +82,8 @@ int colockp_inspect(int fd, off_t size, struct colockp_header *header, enum colo
   return 0;
 }
 
-/* Zeros are written only at the end of the file, behind all that anybody uses: an emulation that rewrites bytes would undo
- * others' stores. They leave no hole, so that all below the end is allocated. */
+/* Zeros are written only at the end of the file, behind all that anybody uses: an emulation that rewrites bytes would
+ * undo others' stores. They leave no hole, so that all below the end is allocated. */
 int colockp_allocate(int fd, int64_t from, int64_t to) {
   static const char zeros[65536];
   int error;
@@ -185,7 +185,7 @@ static int lay_out(int fd, const struct colockp_header *old) {
   return error;
 }
 
-/* A copy-on-write file meets a full disk at every store, allocated or not; without copy on write at none. Before any data. */
+/* A copy-on-write file meets a full disk at every store, allocated or not; one without it at none. Before any data. */
 static int forbid_copy_on_write(int fd) {
   struct statfs fs;
   long flags = 0;
@@ -199,7 +199,8 @@ static int forbid_copy_on_write(int fd) {
   return colockp_system.ioctl_long(fd, FS_IOC_SETFLAGS, &flags) == 0 ? 0 : errno;
 }
 
-/* So that the name survives a power loss. A directory that we may not read cannot be synced; the name is then as durable as any. */
+/* So that the name survives a power loss. A directory that we may not read cannot be synced; the name is then as
+ * durable as any. */
 static int sync_directory(const struct colockp_region *region) {
   struct colockp_fd directory;
   int error = colockp_fd_open(&directory, false, region->directory.fd, ".", O_RDONLY | O_DIRECTORY, 0);

@@ -1,7 +1,8 @@
 /* create.h - bytes onto the disk: a new lock file, an empty one, a damaged one, one from before a reboot.
  *
  * Who writes to a file that others may have open holds one exclusive lock over the whole SLOT..UPGRADE range, through a
- * descriptor of its own: that nobody else has any byte there proves that nobody lives in the file, anonymous readers included.
+ * descriptor of its own: that nobody else has any byte there proves that nobody lives in the file, anonymous readers
+ * included.
  */
 #ifndef COLOCKP_CREATE_H
 #define COLOCKP_CREATE_H
@@ -27,8 +28,8 @@ int colockp_create_whole(struct colockp_region *region, unsigned mode);
 /* The same in the open, where there is no O_TMPFILE: O_EXCL, then laid out in place. Errno as above. */
 int colockp_create_bare(struct colockp_region *region, unsigned mode);
 
-/* Bring a blank, damaged or rebooted file in order. 0 done, or no longer needed; EAGAIN: somebody lives in it, or is at it;
- * ESTALE: the name leads elsewhere by now. Else an errno. */
+/* Bring a blank, damaged or rebooted file in order. 0 done, or no longer needed; EAGAIN: somebody lives in it, or is at
+ * it; ESTALE: the name leads elsewhere by now. Else an errno. */
 int colockp_settle(struct colockp_region *region);
 
 /* Allocate [from, to) so that no later store can meet a full disk. 0 or an errno. */

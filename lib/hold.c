@@ -96,7 +96,8 @@ int colock_inherit(colock_hold *hold, int on) {
   if (code || !hold->region)
     return code;
   int error = colockp_fd_inherit(&hold->file, on != 0);
-  return error ? colockp_fail(COLOCK_ESYSTEM, error, "%s: cannot pass the lock on: %s", path_of(hold), strerror(error)) : 0;
+  return error ? colockp_fail(COLOCK_ESYSTEM, error, "%s: cannot pass the lock on: %s", path_of(hold), strerror(error))
+               : 0;
 }
 
 int colock_detach(colock_hold *hold) {

@@ -48,10 +48,18 @@
 enum { COLOCKP_CARRIER_MAPPED = 1, COLOCKP_CARRIER_FILE = 2 };
 
 /* generation word: gen in the low half, its complement in the high half; anything else is damage */
-static inline uint64_t colockp_generation_word(uint32_t generation) { return (uint64_t)generation | (uint64_t)(uint32_t)~generation << 32; }
-static inline int colockp_generation_valid(uint64_t word) { return (uint32_t)word != 0 && (uint32_t)word == (uint32_t)~(uint32_t)(word >> 32); }
-static inline uint32_t colockp_generation_next(uint32_t generation) { return generation == UINT32_MAX ? 1 : generation + 1; }
-static inline int64_t colockp_lane(uint32_t generation) { return COLOCKP_BYTE_LANE + (int64_t)(generation % COLOCKP_LANES); }
+static inline uint64_t colockp_generation_word(uint32_t generation) {
+  return (uint64_t)generation | (uint64_t)(uint32_t)~generation << 32;
+}
+static inline int colockp_generation_valid(uint64_t word) {
+  return (uint32_t)word != 0 && (uint32_t)word == (uint32_t)~(uint32_t)(word >> 32);
+}
+static inline uint32_t colockp_generation_next(uint32_t generation) {
+  return generation == UINT32_MAX ? 1 : generation + 1;
+}
+static inline int64_t colockp_lane(uint32_t generation) {
+  return COLOCKP_BYTE_LANE + (int64_t)(generation % COLOCKP_LANES);
+}
 
 /* rank word: key << 2 | passed << 1 | exclusive; 0 is not waiting */
 #define COLOCKP_RANK_EXCLUSIVE  UINT64_C(1)
@@ -131,13 +139,14 @@ _Static_assert(sizeof(struct colockp_header) == COLOCKP_PAGE, "header");
 /* One entry a slot. Owner writes; a dead owner's entry is cleared by whoever got its SLOT byte. */
 struct colockp_queue_entry {
   _Atomic uint64_t rank;
-  _Atomic int64_t  published; /* COLOCKP_SEAT_FREE, COLOCKP_SEAT_TAKEN, else wall ns since when it waits. A hint: the SLOT byte decides */
+  _Atomic int64_t  published; /* COLOCKP_SEAT_..., else wall ns since when it waits. A hint: the SLOT byte decides */
 };
 enum { COLOCKP_SEAT_FREE = 0, COLOCKP_SEAT_TAKEN = 1 };
 _Static_assert(sizeof(struct colockp_queue_entry) == 16, "queue entry");
 
 enum { /* colockp_activity.state */
-  COLOCKP_IDLE = 0, COLOCKP_WAITING = 1, COLOCKP_HELD = 2, COLOCKP_CACHED = 3, COLOCKP_RECALLED = 4, COLOCKP_UPGRADING = 5
+  COLOCKP_IDLE = 0, COLOCKP_WAITING = 1, COLOCKP_HELD = 2, COLOCKP_CACHED = 3, COLOCKP_RECALLED = 4,
+  COLOCKP_UPGRADING = 5
 };
 
 /* Who the owner is: written once, when the seat is claimed. Texts end in NUL, are UTF-8, cut at a character. */
@@ -153,7 +162,7 @@ struct colockp_identity {
 };
 _Static_assert(sizeof(struct colockp_identity) == 224, "identity");
 
-/* What the owner does. Clocks: wall is CLOCK_REALTIME, the others CLOCK_MONOTONIC (stops in suspend, as stale times must). */
+/* What the owner does. Clocks: wall is CLOCK_REALTIME, the others CLOCK_MONOTONIC, which a suspended machine stops. */
 struct colockp_activity {
   uint32_t state;
   uint32_t mode;       /* COLOCK_SHARED or COLOCK_EXCLUSIVE: held, or waited for */
@@ -179,7 +188,8 @@ struct colockp_slot {
   _Atomic uint64_t purpose[COLOCKP_PURPOSE_SIZE / 8];
   _Atomic uint64_t identity[sizeof(struct colockp_identity) / 8];
   _Atomic int64_t  inherited_pid; /* outside the sequence: stored by the child itself before it execs; 0 none */
-  unsigned char reserved0[1024 - 8 - sizeof(struct colockp_activity) - COLOCKP_PURPOSE_SIZE - sizeof(struct colockp_identity) - 8];
+  unsigned char reserved0[1024 - 8 - sizeof(struct colockp_activity) - COLOCKP_PURPOSE_SIZE -
+                          sizeof(struct colockp_identity) - 8];
   unsigned char statistics[COLOCKP_PAGE - 1024]; /* owner; never zeroed */
 };
 _Static_assert(offsetof(struct colockp_slot, activity) == 8, "slot");
@@ -193,7 +203,8 @@ static inline int64_t colockp_at_slot(uint32_t slot) { return COLOCKP_AT_SLOTS +
 static inline int64_t colockp_file_size(uint32_t capacity) { return colockp_at_slot(capacity); }
 
 _Static_assert(COLOCKP_AT_SLOTS % COLOCKP_PAGE == 0, "slots are pages");
-_Static_assert(COLOCKP_AT_SLOTS + (int64_t)COLOCKP_SLOTS_MAX * COLOCKP_PAGE < COLOCKP_BYTE_GUARD, "content stays below the lock bytes");
+_Static_assert(COLOCKP_AT_SLOTS + (int64_t)COLOCKP_SLOTS_MAX * COLOCKP_PAGE < COLOCKP_BYTE_GUARD,
+               "content stays below the lock bytes");
 _Static_assert(COLOCKP_ALL_FROM + COLOCKP_ALL_LENGTH <= INT64_C(0x80000000), "lock bytes stay below 2 GiB");
 
 #endif

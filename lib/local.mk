@@ -38,6 +38,7 @@ libcolockp_la_SOURCES = \
   %D%/look.h \
   %D%/nearest.c \
   %D%/nearest.h \
+  %D%/open.c \
   %D%/process.c \
   %D%/process.h \
   %D%/queue.c \

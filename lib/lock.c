@@ -15,19 +15,19 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Opening the file or a seat may meet another process that lays the file out. It gets this long at least, and at most. */
+/* Opening may meet another process that lays the file out. It gets this long at least, and at most. */
 #define OPEN_LEAST_NS INT64_C(200000000)
 #define OPEN_MOST_NS  INT64_C(5000000000)
 
-/* How many holds this thread got by a blocking acquire and may still have: 0 spares every acquire the walk for EDEADLK. It is
- * never too low; it is too high when another thread released one, until the walk finds out. */
+/* How many holds this thread got by a blocking acquire and may still have: 0 spares every acquire the walk for EDEADLK.
+ * It is never too low; it is too high when another thread released one, until the walk finds out. */
 static _Thread_local uint32_t blocking_holds;
 
 static colock *lock_of(struct colockp_member *member) {
   return (colock *)(void *)((char *)member - offsetof(colock, member));
 }
 
-/* Inherited copies live on in this child: say in the slot who has them now. All else of the parent's is closed already. */
+/* Inherited copies live on in this child: say in the slot who has them now. All else of the parent's is closed. */
 static void in_child(struct colockp_member *member) {
   for (colock_hold *hold = lock_of(member)->used; hold; hold = hold->next)
     if (hold->file.inherited && hold->slot)
@@ -53,7 +53,8 @@ static struct colockp_parent find_parent(void) {
   struct colockp_parent parent = { .slot = COLOCKP_NO_PARENT }, found;
   const char *file = secure_getenv("COLOCK_FILE"), *hold = secure_getenv("COLOCK_HOLD");
   struct stat st;
-  if (!file || !hold || sscanf(hold, "%" SCNu32 ":%" SCNu64 ":%" SCNu32, &found.slot, &found.hold_id, &found.generation) != 3 ||
+  if (!file || !hold ||
+      sscanf(hold, "%" SCNu32 ":%" SCNu64 ":%" SCNu32, &found.slot, &found.hold_id, &found.generation) != 3 ||
       colockp_system.fstatat(AT_FDCWD, file, &st, 0) != 0)
     return parent;
   found.device = st.st_dev;
@@ -223,8 +224,8 @@ int colockp_lock_take(colock *lock, int64_t timeout_ns, colock_hold **out) {
 }
 
 static bool reusable(const colock *lock, const colock_hold *seat) {
-  return !lock->closed && !seat->broken && !seat->lost && !seat->file.inherited && seat->region && seat->region == lock->region &&
-         seat->forks == colockp_fork_count();
+  return !lock->closed && !seat->broken && !seat->lost && !seat->file.inherited && seat->region &&
+         seat->region == lock->region && seat->forks == colockp_fork_count();
 }
 
 void colockp_lock_put(colock_hold *seat) {
@@ -285,7 +286,8 @@ static bool search_lock(struct colockp_member *member, void *arg) {
   struct search *search = arg;
   pthread_mutex_lock(&member->mutex);
   for (colock_hold *hold = lock_of(member)->used; hold; hold = hold->next)
-    if (atomic_load_explicit(&hold->thread, memory_order_relaxed) == search->thread && hold->forks == search->forks && hold->region) {
+    if (atomic_load_explicit(&hold->thread, memory_order_relaxed) == search->thread && hold->forks == search->forks &&
+        hold->region) {
       search->held++;
       search->found |= hold->region->device == search->region->device && hold->region->inode == search->region->inode;
     }
@@ -300,14 +302,18 @@ int colockp_lock_deadlock(colock *lock, const colock_hold *seat) {
     colockp_member_any(search_lock, &search);
     blocking_holds = search.held;
     if (search.found)
-      return colockp_fail(COLOCK_EDEADLK, 0, "%s: this thread holds it already, and would wait for itself (colock_detach a hold that "
-                          "another thread releases)", region->escaped);
+      return colockp_fail(COLOCK_EDEADLK, 0,
+                          "%s: this thread holds it already, and would wait for itself (colock_detach a hold that "
+                          "another thread releases)",
+                          region->escaped);
   }
   const struct colockp_parent *parent = &lock->parent;
   if (parent->slot != COLOCKP_NO_PARENT && parent->device == region->device && parent->inode == region->inode &&
       parent->generation == colockp_region_generation(region) &&
       colockp_report_holds(region->file.fd, parent->slot, parent->generation, parent->hold_id, region->escaped) == 1)
-    return colockp_fail(COLOCK_EDEADLK, 0, "%s: the colock run that started this command holds it (COLOCK_FILE), and would be waited for "
-                        "for ever", region->escaped);
+    return colockp_fail(COLOCK_EDEADLK, 0,
+                        "%s: the colock run that started this command holds it (COLOCK_FILE), and would be waited for "
+                        "for ever",
+                        region->escaped);
   return 0;
 }

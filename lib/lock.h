@@ -1,6 +1,6 @@
 /* lock.h - an opened lock: its settings, its region, its pool of seats.
  *
- * Under the lock's mutex (member.mutex): region, pool, used, closed, and the links of the seats. Nothing waits under it.
+ * Under the lock's mutex (member.mutex): region, pool, used, closed, the links of the seats. Nothing waits under it.
  */
 #ifndef COLOCKP_LOCK_H
 #define COLOCKP_LOCK_H
@@ -30,10 +30,11 @@ struct colock {
   _Atomic uint32_t canceled;        /* futex; waiters sleep on it */
 };
 
-/* A seat of the present region, pooled or new, now in use: to wait with, to hold with. ELOST is not among its codes: it starts
- * over on the new file. */
+/* A seat of the present region, pooled or new, now in use: to wait with, to hold with. ELOST is not among its codes: it
+ * starts over on the new file. */
 int colockp_lock_take(colock *lock, int64_t timeout_ns, colock_hold **seat);
-/* No longer in use: back to the pool, or freed where it is of no more use. The last seat of a closed lock frees the lock. */
+/* No longer in use: back to the pool, or freed where it is of no more use. The last seat of a closed lock frees the
+ * lock. */
 void colockp_lock_put(colock_hold *seat);
 /* Enter a seat that was made otherwise among those in use. */
 void colockp_lock_use(colock *lock, colock_hold *seat);
@@ -42,7 +43,8 @@ void colockp_lock_count(colock_hold *hold);
 /* The name leads to another file than `old`: open that. */
 int colockp_lock_refresh(colock *lock, const struct colockp_region *old, int64_t timeout_ns);
 
-/* Would a blocking acquire wait for a hold that this thread, or the `colock run` above us, has? EDEADLK with message, or 0. */
+/* Would a blocking acquire wait for a hold that this thread, or the `colock run` above us, has? EDEADLK with message,
+ * or 0. */
 int colockp_lock_deadlock(colock *lock, const colock_hold *seat);
 
 #endif

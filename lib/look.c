@@ -379,8 +379,8 @@ static void keep_last_writer(struct colockp_snapshot *into) {
   into->count = kept;
 }
 
-/* A writer clears its mark before it unlocks: the same mark before and after a look at a LANE without a writer is that of one
- * who died, and whom nobody has found yet. */
+/* A writer clears its mark before it unlocks: the same mark before and after a look at a LANE without a writer is that
+ * of one who died, and whom nobody has found yet. */
 static int look_for_dead_writer(const struct look *look) {
   uint64_t before = atomic_load(&look->header.writer), after;
   if (before <= look->into->abandoned || look->lane_exclusive)

@@ -13,7 +13,8 @@ static struct colockp_fd *descriptors; /* under the fork lock */
 static struct colockp_member *members; /* under the fork lock */
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static _Atomic uint32_t forks;
-static _Atomic uint32_t *alive; /* a word that the kernel wipes in every child, so that raw clone is noticed too; NULL: not to be had */
+static _Atomic uint32_t
+    *alive; /* a word that the kernel wipes in every child, so that raw clone is noticed too; NULL: not to be had */
 
 static void prepare(void) {
   pthread_mutex_lock(&fork_lock);

@@ -1,7 +1,8 @@
 /* process.h - what belongs to the whole process: descriptors that a forked child must close, and fork itself.
  *
- * The fork lock is taken by fork's prepare handler, and elsewhere only around open+register, close, and walks of the lists
- * below: never while waiting. Order: fork lock, then the members' mutexes. Who holds a member's mutex takes no fork lock.
+ * The fork lock is taken by fork's prepare handler, and elsewhere only around open+register, close, and walks of the
+ * lists below: never while waiting. Order: fork lock, then the members' mutexes. Who holds a member's mutex takes no
+ * fork lock.
  */
 #ifndef COLOCKP_PROCESS_H
 #define COLOCKP_PROCESS_H
@@ -11,8 +12,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-/* A descriptor that colock opened. Those that may carry record locks are closed in a forked child at once, unless inherited:
- * else the child's copy of the description would keep a dead parent's lock. */
+/* A descriptor that colock opened. Those that may carry record locks are closed in a forked child at once, unless
+ * inherited: else the child's copy of the description would keep a dead parent's lock. */
 struct colockp_fd {
   int fd;                             /* -1: closed */
   bool locks;                         /* constant: may carry record locks */
@@ -20,7 +21,8 @@ struct colockp_fd {
   struct colockp_fd *next, *previous; /* under the fork lock */
 };
 
-/* openat and register in one step that no fork can split; the descriptor is above 2 and close-on-exec. 0 or an errno. */
+/* openat and register in one step that no fork can split; the descriptor is above 2 and close-on-exec. 0 or an errno.
+ */
 int colockp_fd_open(struct colockp_fd *fd, bool locks, int directory, const char *name, int flags, mode_t mode);
 void colockp_fd_close(struct colockp_fd *fd);
 /* Whether children keep it, across exec too. 0 or an errno. */

@@ -1,11 +1,12 @@
 /* queue.c - ranks.
  *
- * Publish: rank store release -> flag RMW seq_cst -> fence. Leave: rank 0 release -> fence -> flag load acquire -> scan -> CAS.
- * The flag's version makes that CAS fail when somebody joined after the scan began. */
+ * Publish: rank store release -> flag RMW seq_cst -> fence. Leave: rank 0 release -> fence -> flag load acquire -> scan
+ * -> CAS. The flag's version makes that CAS fail when somebody joined after the scan began. */
 #include "queue.h"
 #include "clock.h"
 
-/* key = base + ticket - places, saturated to what a rank word can carry and never 0: 0 is not waiting, 1 an upgrader's. */
+/* key = base + ticket - places, saturated to what a rank word can carry and never 0: 0 is not waiting, 1 an upgrader's.
+ */
 static uint64_t key_of(uint64_t ticket, int priority) {
   const uint64_t most = (UINT64_C(1) << 62) - 1;
   uint64_t key = COLOCKP_KEY_BASE + (ticket < COLOCKP_KEY_BASE ? ticket : COLOCKP_KEY_BASE - 1);

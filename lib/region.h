@@ -1,7 +1,9 @@
-/* region.h - one lock file, opened: found or created, checked, mapped; growing it; noticing that the name now leads elsewhere.
+/* region.h - one lock file, opened: found or created, checked, mapped; growing it; noticing that the name now leads
+ * elsewhere.
  *
- * A region is shared by the lock and its seats and freed with the last of them. Its descriptor never carries a record lock: a
- * mapping keeps its open file description alive (in a forked child too), and a lock on it would live on with it.
+ * A region is shared by the lock and its seats and freed with the last of them. Its descriptor never carries a record
+ * lock: a mapping keeps its open file description alive (in a forked child too), and a lock on it would live on with
+ * it.
  */
 #ifndef COLOCKP_REGION_H
 #define COLOCKP_REGION_H
@@ -31,26 +33,35 @@ struct colockp_region {
 enum { COLOCKP_CREATE = 1 }; /* lay out a file that is absent, empty or damaged; without it nothing is written */
 
 /* Opens path; before: the region of the same path that this one replaces, or NULL. May wait, until deadline_ns
- * (CLOCK_MONOTONIC), for another process that is creating the file. The caller gets one reference. Codes: EINVAL EACCES ENOENT EFOREIGN EVERSION ECORRUPT ENOLOCKS ENOSPC EMFILE ENOMEM ETIMEDOUT ESYSTEM. */
+ * (CLOCK_MONOTONIC), for another process that is creating the file. The caller gets one reference. Codes: EINVAL EACCES
+ * ENOENT EFOREIGN EVERSION ECORRUPT ENOLOCKS ENOSPC EMFILE ENOMEM ETIMEDOUT ESYSTEM. */
 int colockp_region_open(struct colockp_region **region, const char *path, const struct colockp_region *before,
                         const struct colockp_settings *settings, int64_t deadline_ns, unsigned flags);
 struct colockp_region *colockp_region_ref(struct colockp_region *region);
 void colockp_region_unref(struct colockp_region *region);
 
+/* The steps of opening that open.c puts together: an object for path with its directory opened; the map of its file. */
+int colockp_region_new(struct colockp_region **region, const char *path, const struct colockp_region *before,
+                       int verbosity);
+int colockp_region_map(struct colockp_region *region);
+/* Is everybody who has a seat using the file through our device? If nobody has one, it becomes ours. 0; ECORRUPT. */
+int colockp_region_claim_device(struct colockp_region *region, unsigned flags, const struct colockp_header *header);
+/* The same once more after a seat was taken. */
+int colockp_region_device(const struct colockp_region *region);
+
 /* Does the name still lead to this file? 0 yes; ELOST: it is gone or another file is there. */
 int colockp_region_named(const struct colockp_region *region);
-
-/* After a seat was taken: does everybody still reach the file through our device? 0; ECORRUPT. */
-int colockp_region_device(const struct colockp_region *region);
 
 /* The present generation: from the mapping, or by pread. 0 if the word is damaged or cannot be read. */
 uint32_t colockp_region_generation(const struct colockp_region *region);
 
 /* Allocate more slots, under GUARD taken through `fd`, within the deadline. 0 when capacity is then above `capacity`,
- * whoever did it; ENOSPC, EMFILE (65,536 seats), ETIMEDOUT (GUARD is stuck: the message names its owner), ENOLOCKS, ESYSTEM. */
+ * whoever did it; ENOSPC, EMFILE (65,536 seats), ETIMEDOUT (GUARD is stuck: the message names its owner), ENOLOCKS,
+ * ESYSTEM. */
 int colockp_region_grow(struct colockp_region *region, int fd, uint32_t capacity, int64_t deadline_ns);
 
-/* Sleep a little, longer each time (1 ms up), not past the deadline; false when it has passed. For the rare waits of opening. */
+/* Sleep a little, longer each time (1 ms up), not past the deadline; false when it has passed. For the rare waits of
+ * opening. */
 bool colockp_region_pause(int64_t *delay_ns, int64_t deadline_ns);
 
 #endif

@@ -19,7 +19,8 @@ static int fail_errno(const struct colockp_region *region, int error, const char
   return colockp_fail(colockp_code_of_errno(error), error, "%s: cannot %s: %s", region->escaped, what, strerror(error));
 }
 
-/* Words are stored one by one, relaxed: a reader that catches us half way sees an odd or changed sequence and looks again. */
+/* Words are stored one by one, relaxed: a reader that catches us half way sees an odd or changed sequence and looks
+ * again. */
 static void store_words(_Atomic uint64_t *to, const void *from, size_t size) {
   for (size_t i = 0; i < size / 8; i++) {
     uint64_t word;
@@ -30,7 +31,8 @@ static void store_words(_Atomic uint64_t *to, const void *from, size_t size) {
 
 static void begin_write(struct colockp_slot *slot) {
   uint64_t sequence = atomic_load_explicit(&slot->sequence, memory_order_relaxed);
-  atomic_store_explicit(&slot->sequence, sequence | 1, memory_order_relaxed); /* an owner that died while writing left it odd */
+  atomic_store_explicit(&slot->sequence, sequence | 1,
+                        memory_order_relaxed); /* an owner that died while writing left it odd */
   atomic_thread_fence(memory_order_release);
 }
 
@@ -74,10 +76,12 @@ static void move_in(struct colock_hold *seat, const char *label) {
   struct colockp_slot *slot = seat->slot;
   struct colockp_identity identity;
   _Static_assert(offsetof(struct colockp_activity, hold_id) % 8 == 0, "hold_id is a word");
-  uint64_t hold_id = atomic_load_explicit(&slot->activity[offsetof(struct colockp_activity, hold_id) / 8], memory_order_relaxed);
+  uint64_t hold_id =
+      atomic_load_explicit(&slot->activity[offsetof(struct colockp_activity, hold_id) / 8], memory_order_relaxed);
   uint32_t in_use = atomic_load_explicit(&seat->region->header->slots_in_use, memory_order_relaxed);
-  while (in_use <= seat->number && !atomic_compare_exchange_weak_explicit(&seat->region->header->slots_in_use, &in_use,
-                                                                          seat->number + 1, memory_order_release, memory_order_relaxed))
+  while (in_use <= seat->number &&
+         !atomic_compare_exchange_weak_explicit(&seat->region->header->slots_in_use, &in_use, seat->number + 1,
+                                                memory_order_release, memory_order_relaxed))
     ;
   colockp_queue_clear(seat->region, seat->number);
   memset(&seat->activity, 0, sizeof seat->activity);
@@ -198,7 +202,8 @@ static int open_seat(struct colock_hold *seat, off_t *size) {
   return 0;
 }
 
-int colockp_seat_claim(struct colockp_region *region, const char *label, int64_t deadline_ns, struct colock_hold **out) {
+int colockp_seat_claim(struct colockp_region *region, const char *label, int64_t deadline_ns,
+                       struct colock_hold **out) {
   struct colock_hold *seat = colockp_system.malloc(sizeof *seat);
   if (!seat)
     return colockp_fail(COLOCK_ENOMEM, 0, "%s: out of memory", region->escaped);
@@ -232,8 +237,8 @@ static void move_out(struct colock_hold *seat) {
   atomic_store_explicit(&seat->entry->published, COLOCKP_SEAT_FREE, memory_order_relaxed);
 }
 
-/* Our own descriptor of an inherited seat is closed. If that was the last copy, the slot is nobody's and would look taken
- * until somebody tries it; only who has its SLOT byte may say otherwise. */
+/* Our own descriptor of an inherited seat is closed. If that was the last copy, the slot is nobody's and would look
+ * taken until somebody tries it; only who has its SLOT byte may say otherwise. */
 static void tidy_inherited(struct colock_hold *seat) {
   struct colockp_fd file;
   struct stat st;
@@ -253,7 +258,8 @@ void colockp_seat_free(struct colock_hold *seat) {
   bool inherited = seat->file.inherited;
   if (ours && !inherited) {
     move_out(seat);
-    colockp_range_unlock(seat->file.fd, COLOCKP_BYTE_SLOT + seat->number, 1); /* a copy in a child of a raw clone may live on */
+    colockp_range_unlock(seat->file.fd, COLOCKP_BYTE_SLOT + seat->number,
+                         1); /* a copy in a child of a raw clone may live on */
   }
   colockp_fd_close(&seat->file);
   if (ours && inherited)

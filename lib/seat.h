@@ -1,7 +1,8 @@
 /* seat.h - a seat: one open file description plus one slot. A public hold is a seat that is in use.
  *
- * Discipline: a seat belongs to one lock and, between take and put, to one caller. What it holds (activity) lives here, in
- * private memory; the slot only mirrors it. A seat of the parent is dead in a forked child: it is freed there, nothing else.
+ * Discipline: a seat belongs to one lock and, between take and put, to one caller. What it holds (activity) lives here,
+ * in private memory; the slot only mirrors it. A seat of the parent is dead in a forked child: it is freed there,
+ * nothing else.
  */
 #ifndef COLOCKP_SEAT_H
 #define COLOCKP_SEAT_H
@@ -29,9 +30,10 @@ struct colock_hold {
   struct colock_hold *next, *previous; /* of the pool or the list of those in use. Under the lock's mutex */
 };
 
-/* A new seat: descriptor, SLOT byte, identity. ELOST: the name leads to another file by now. EMFILE ENOMEM ENOSPC ENOLOCKS
- * ETIMEDOUT ESYSTEM as the steps fail. */
-int colockp_seat_claim(struct colockp_region *region, const char *label, int64_t deadline_ns, struct colock_hold **seat);
+/* A new seat: descriptor, SLOT byte, identity. ELOST: the name leads to another file by now. EMFILE ENOMEM ENOSPC
+ * ENOLOCKS ETIMEDOUT ESYSTEM as the steps fail. */
+int colockp_seat_claim(struct colockp_region *region, const char *label, int64_t deadline_ns,
+                       struct colock_hold **seat);
 /* Gives the slot back and frees the seat. Its LANE must be unlocked, or be left to inherited copies on purpose. */
 void colockp_seat_free(struct colock_hold *seat);
 
@@ -40,7 +42,8 @@ void colockp_seat_show(struct colock_hold *seat, const char *purpose);
 /* Mirror only the words that change when a hold ends or is renewed. */
 void colockp_seat_show_state(struct colock_hold *seat);
 
-/* 0: the seat's file still has its name. ELOST, ESYSTEM. One fstat, and a look at the name only if the ctime has changed. */
+/* 0: the seat's file still has its name. ELOST, ESYSTEM. One fstat, and a look at the name only if the ctime has
+ * changed. */
 int colockp_seat_look(struct colock_hold *seat);
 
 #endif

@@ -44,13 +44,13 @@ static int real_futex_wake(uint32_t *word, int count) {
   return (int)syscall(SYS_futex, word, FUTEX_WAKE, count, NULL, NULL, 0);
 }
 
-#define DEFAULTS                                                                                                      \
-  {                                                                                                                   \
-    .openat = real_openat, .close = close, .fstat = real_fstat, .fstatat = fstatat, .fstatfs = fstatfs, .pread = pread,    \
-    .pwrite = pwrite, .fallocate = fallocate, .fsync = fsync, .fdatasync = fdatasync, .linkat = linkat,               \
-    .readlinkat = readlinkat, .mmap = mmap, .munmap = munmap, .fcntl_lock = real_lock, .fcntl_int = real_fcntl,       \
-    .ioctl_long = real_ioctl, .futex_wait = real_futex_wait, .futex_wake = real_futex_wake, .malloc = malloc,         \
-    .free = free                                                                                                      \
+#define DEFAULTS                                                                                                       \
+  {                                                                                                                    \
+    .openat = real_openat, .close = close, .fstat = real_fstat, .fstatat = fstatat, .fstatfs = fstatfs,                \
+    .pread = pread, .pwrite = pwrite, .fallocate = fallocate, .fsync = fsync, .fdatasync = fdatasync,                  \
+    .linkat = linkat, .readlinkat = readlinkat, .mmap = mmap, .munmap = munmap, .fcntl_lock = real_lock,               \
+    .fcntl_int = real_fcntl, .ioctl_long = real_ioctl, .futex_wait = real_futex_wait, .futex_wake = real_futex_wake,   \
+    .malloc = malloc, .free = free                                                                                     \
   }
 
 const struct colockp_system colockp_system_default = DEFAULTS;

@@ -13,8 +13,8 @@ uint64_t colockp_token_next(struct colockp_region *region) {
   return atomic_fetch_add(&region->header->fence, 1) + 1;
 }
 
-/* Only an exclusive holder comes here, so nobody takes tokens meanwhile; only half of the way is used up, so that the old
- * ceiling serves on when the disk does not. */
+/* Only an exclusive holder comes here, so nobody takes tokens meanwhile; only half of the way is used up, so that the
+ * old ceiling serves on when the disk does not. */
 int colockp_token_sync(struct colockp_region *region, uint64_t token) {
   _Atomic uint64_t *word = &region->header->ceiling;
   uint64_t ceiling = atomic_load_explicit(word, memory_order_relaxed);
@@ -27,11 +27,12 @@ int colockp_token_sync(struct colockp_region *region, uint64_t token) {
   int error = errno;
   atomic_compare_exchange_strong(word, &higher, ceiling);
   if (token <= ceiling) {
-    colockp_log(region->verbosity, COLOCKP_WARNING, "%s: cannot sync a new token ceiling: %s", region->escaped, strerror(error));
+    colockp_log(region->verbosity, COLOCKP_WARNING, "%s: cannot sync a new token ceiling: %s", region->escaped,
+                strerror(error));
     return 0;
   }
-  return colockp_fail(COLOCK_ESYSTEM, error, "%s: cannot sync the fencing tokens, so none is handed out: %s", region->escaped,
-                      strerror(error));
+  return colockp_fail(COLOCK_ESYSTEM, error, "%s: cannot sync the fencing tokens, so none is handed out: %s",
+                      region->escaped, strerror(error));
 }
 
 static void bury(struct colockp_region *region, uint64_t token) {
@@ -48,8 +49,9 @@ void colockp_writer_bury(struct colockp_region *region) {
   if (token == 0)
     return;
   bury(region, token);
-  colockp_log(region->verbosity, COLOCKP_INFO, "%s: the exclusive holder with token %llu died or was forced out while holding",
-              region->escaped, (unsigned long long)token);
+  colockp_log(region->verbosity, COLOCKP_INFO,
+              "%s: the exclusive holder with token %llu died or was forced out while holding", region->escaped,
+              (unsigned long long)token);
 }
 
 bool colockp_writer_mark(struct colockp_region *region, uint32_t generation, uint64_t token) {
@@ -62,7 +64,8 @@ bool colockp_writer_mark(struct colockp_region *region, uint32_t generation, uin
     else if (colockp_region_generation(region) != generation)
       return false; /* a forced unlock after our look at the generation, and already a successor */
     else
-      atomic_compare_exchange_strong(&region->header->writer, &present, 0); /* no token of this generation is above ours: damage */
+      atomic_compare_exchange_strong(&region->header->writer, &present,
+                                     0); /* no token of this generation is above ours: damage */
   }
 }
 

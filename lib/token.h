@@ -1,9 +1,9 @@
 /* token.h - fencing tokens, and the mark of a writer that died.
  *
- * Order, and the race that each step closes: lock LANE, ++fence, then read the generation: a changed one discards both, so no
- * token is used on a lane that was left. Then the writer word is stored; before LANE is unlocked it is cleared again, by CAS
- * from the own token, and never by a revoked hold. Whoever gets LANE and finds another's token there knows that its owner died
- * (or was forced out) in between.
+ * Order, and the race that each step closes: lock LANE, ++fence, then read the generation: a changed one discards both,
+ * so no token is used on a lane that was left. Then the writer word is stored; before LANE is unlocked it is cleared
+ * again, by CAS from the own token, and never by a revoked hold. Whoever gets LANE and finds another's token there
+ * knows that its owner died (or was forced out) in between.
  */
 #ifndef COLOCKP_TOKEN_H
 #define COLOCKP_TOKEN_H
@@ -17,7 +17,8 @@ int colockp_token_sync(struct colockp_region *region, uint64_t token);
 
 /* Under LANE in either mode: move a dead writer's mark to `abandoned`. */
 void colockp_writer_bury(struct colockp_region *region);
-/* Under the exclusive LANE of `generation`: mark. False: a newer writer has its mark there, so this hold has been revoked. */
+/* Under the exclusive LANE of `generation`: mark. False: a newer writer has its mark there, so this hold has been
+ * revoked. */
 bool colockp_writer_mark(struct colockp_region *region, uint32_t generation, uint64_t token);
 /* Before LANE is unlocked, by a hold that is not revoked. */
 void colockp_writer_clear(struct colockp_region *region, uint64_t token);

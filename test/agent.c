@@ -89,7 +89,8 @@ static void read_line(struct agent *agent, char *line, size_t size) {
   while (used == 0 || line[used - 1] != '\n') {
     int64_t left = limit - test_now_ms();
     struct pollfd p = {.fd = agent->from, .events = POLLIN};
-    if (left <= 0 || poll(&p, 1, (int)left) == 0) ck_abort_msg("agent %d: no answer in %d ms", (int)agent->pid, ANSWER_MS);
+    if (left <= 0 || poll(&p, 1, (int)left) == 0)
+      ck_abort_msg("agent %d: no answer in %d ms", (int)agent->pid, ANSWER_MS);
     ssize_t n = read(agent->from, line + used, size - 1 - used);
     if (n < 0 && errno == EINTR) continue;
     ck_assert_msg(n > 0, "agent %d ended without an answer", (int)agent->pid);
@@ -104,8 +105,8 @@ int agent_answer(struct agent *agent) {
   read_line(agent, line, sizeof line);
   agent->asked = false;
   int text = 0;
-  int n = sscanf(line, "%d %d %" SCNu64 " %" SCNu64 " %d %lld %n", &agent->code, &agent->hold, &agent->token, &agent->last_token,
-                 &agent->abandoned, &agent->number, &text);
+  int n = sscanf(line, "%d %d %" SCNu64 " %" SCNu64 " %d %lld %n", &agent->code, &agent->hold, &agent->token,
+                 &agent->last_token, &agent->abandoned, &agent->number, &text);
   ck_assert_msg(n == 6, "agent %d said \"%s\"", (int)agent->pid, line);
   snprintf(agent->text, sizeof agent->text, "%s", line + text);
   ck_assert_msg(agent->code != AGENT_MISUSE, "agent %d: %s", (int)agent->pid, agent->text);

@@ -1,8 +1,8 @@
 /* agent.h - a second process that a test drives by commands: it opens, acquires, dies, one line for one line.
  *
- * An agent is this same program, executed anew, so that it shares nothing with the test but two pipes. A command that waits
- * (acquire) is sent with agent_send; the test then looks at the lock file from outside to see that it waits, and takes the
- * answer when it expects it. Agents that a test leaves behind are killed by its fixture.
+ * An agent is this same program, executed anew, so that it shares nothing with the test but two pipes. A command that
+ * waits (acquire) is sent with agent_send; the test then looks at the lock file from outside to see that it waits, and
+ * takes the answer when it expects it. Agents that a test leaves behind are killed by its fixture.
  *
  * Commands, with arguments in one word each (bytes that are no plain letters as %XX):
  *   open PATH [KEY=VALUE]...    open_for PATH     close     use N (the lock that commands mean; open uses its new one)
@@ -11,7 +11,7 @@
  *   force PATH REASON    report PATH    cancel 0|1 (SIGUSR1 is cancel 1, also while it waits; SIGUSR2 only interrupts)
  *   fork COMMAND (answered by a child that ends then)   fork_live (a child that does nothing; its pid is the number)
  *   exec (a child that executes another program; its pid is the number)   environment NAME VALUE
- *   limit N (descriptors)   nobody (gives up its privileges)   exit CODE   abort
+ *   nobody (gives up its privileges)   exit CODE   abort
  */
 #ifndef COLOCK_TEST_AGENT_H
 #define COLOCK_TEST_AGENT_H

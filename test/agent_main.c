@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -169,9 +168,10 @@ static void do_report(const struct call *call) {
     const colock_entry *e = colock_report_entry(report, i);
     const char *label = colock_entry_text(e, COLOCK_LABEL);
     const char *purpose = colock_entry_text(e, COLOCK_PURPOSE);
-    used += (size_t)snprintf(text + used, sizeof text - used, "%d:%d:%d:%d:%s:%s;", (int)colock_entry_number(e, COLOCK_ROLE),
-                             (int)colock_entry_number(e, COLOCK_MODE), (int)colock_entry_number(e, COLOCK_PID),
-                             (int)colock_entry_number(e, COLOCK_PRIORITY), label ? label : "", purpose ? purpose : "");
+    used += (size_t)snprintf(text + used, sizeof text - used, "%d:%d:%d:%d:%s:%s;",
+                             (int)colock_entry_number(e, COLOCK_ROLE), (int)colock_entry_number(e, COLOCK_MODE),
+                             (int)colock_entry_number(e, COLOCK_PID), (int)colock_entry_number(e, COLOCK_PRIORITY),
+                             label ? label : "", purpose ? purpose : "");
   }
   answer(COLOCK_OK, -1, (long long)colock_report_count(report), text);
   colock_report_free(report);
@@ -222,13 +222,6 @@ static void do_child(const struct call *call) {
   answer(child > 0 ? COLOCK_OK : AGENT_MISUSE, -1, child, "");
 }
 
-static void do_limit(const struct call *call) {
-  rlim_t n = (rlim_t)atoi(word(call, 1));
-  struct rlimit limit = {n, n};
-  if (setrlimit(RLIMIT_NOFILE, &limit) != 0) return misuse("setrlimit");
-  answer_code(COLOCK_OK);
-}
-
 static void do_nobody(const struct call *call) {
   (void)call;
   bool done = geteuid() == 0 && setresgid(65534, 65534, 65534) == 0 && setresuid(65534, 65534, 65534) == 0;
@@ -253,11 +246,12 @@ static void perform(const struct call *call) {
     const char *name;
     void (*run)(const struct call *call);
   } verbs[] = {
-      {"open", do_open},         {"open_for", do_open},  {"use", do_use},       {"close", do_close},     {"acquire", do_acquire},
-      {"try", do_acquire},       {"release", do_hold},   {"check", do_hold},    {"renew", do_hold},      {"inherit", do_hold},
-      {"detach", do_hold},       {"token", do_hold},     {"abandoned", do_hold}, {"recovered", do_hold}, {"force", do_force},
-      {"report", do_report},     {"cancel", do_cancel},  {"fork", do_fork},     {"fork_live", do_child}, {"exec", do_child},
-      {"limit", do_limit},       {"nobody", do_nobody},  {"exit", do_exit},     {"abort", do_abort},     {"environment", do_environment},
+      {"open", do_open}, {"open_for", do_open}, {"use", do_use}, {"close", do_close},
+      {"acquire", do_acquire}, {"try", do_acquire}, {"release", do_hold}, {"check", do_hold},
+      {"renew", do_hold}, {"inherit", do_hold}, {"detach", do_hold}, {"token", do_hold},
+      {"abandoned", do_hold}, {"recovered", do_hold}, {"force", do_force}, {"report", do_report},
+      {"cancel", do_cancel}, {"fork", do_fork}, {"fork_live", do_child}, {"exec", do_child},
+      {"nobody", do_nobody}, {"exit", do_exit}, {"abort", do_abort}, {"environment", do_environment},
   };
   for (size_t i = 0; i < sizeof verbs / sizeof verbs[0]; i++) {
     if (strcmp(call->word[0], verbs[i].name) == 0) return verbs[i].run(call);

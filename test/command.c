@@ -19,6 +19,8 @@ static char tool[512];
 static char last_out[65536], last_err[65536];
 
 void command_find(void) {
+  static const int used[] = {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGTSTP, SIGCHLD};
+  for (size_t i = 0; i < sizeof used / sizeof *used; i++) signal(used[i], SIG_DFL); /* make may run in the background */
   const char *given = getenv("COLOCK_TOOL"), *build = getenv("abs_top_builddir");
   if (given != NULL)
     snprintf(tool, sizeof tool, "%s", given);

@@ -1,7 +1,7 @@
 /* command.h - driving the colock command itself, as people and scripts do: over pipes and over a terminal.
  *
- * Every command runs in test_dir(), with the environment of the test. Nobody sleeps: who must wait for the other side waits
- * for words of it (command_expect).
+ * Every command runs in test_dir(), with the environment of the test. Nobody sleeps: who must wait for the other side
+ * waits for words of it (command_expect).
  */
 #ifndef COLOCK_TEST_COMMAND_H
 #define COLOCK_TEST_COMMAND_H
@@ -43,8 +43,8 @@ const char *command_err(void);
 #define command_is(status, ...) \
   do { \
     int is_status = command_run(__VA_ARGS__, NULL); \
-    ck_assert_msg(is_status == (status), "colock %s: status %d instead of %d\nout: %s\nerr: %s", #__VA_ARGS__, is_status, \
-                  (status), command_out(), command_err()); \
+    ck_assert_msg(is_status == (status), "colock %s: status %d instead of %d\nout: %s\nerr: %s", #__VA_ARGS__, \
+                  is_status, (status), command_out(), command_err()); \
   } while (0)
 
 /* `text` has `part` in it, or the test fails and shows both. */

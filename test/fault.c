@@ -113,7 +113,8 @@ PLAIN(int, fallocate, (int fd, int mode, off_t offset, off_t length), (fd, mode,
 PLAIN(int, fsync, (int fd), (fd))
 PLAIN(int, fdatasync, (int fd), (fd))
 PLAIN(int, linkat, (int d1, const char *from, int d2, const char *to, int flags), (d1, from, d2, to, flags))
-PLAIN(ssize_t, readlinkat, (int directory, const char *path, char *buffer, size_t size), (directory, path, buffer, size))
+PLAIN(ssize_t, readlinkat, (int directory, const char *path, char *buffer, size_t size),
+      (directory, path, buffer, size))
 PLAIN(int, fcntl_int, (int fd, int command, int argument), (fd, command, argument))
 PLAIN(int, ioctl_long, (int fd, unsigned long request, long *argument), (fd, request, argument))
 PLAIN(int, futex_wait, (uint32_t *word, uint32_t expected, const struct timespec *relative), (word, expected, relative))

@@ -25,7 +25,7 @@ extern const char *const fault_names[FAULT_COUNT];
 void fault_install(void);
 void fault_remove(void);
 void fault_die_at(long n);  /* SIGKILL at the nth call from now, whichever it is; 0: only count */
-void fault_fail_at(enum fault_call call, long n, int errno_value); /* errno 0, for pread and pwrite: moves half of the bytes */
+void fault_fail_at(enum fault_call call, long n, int errno_value); /* 0, for pread and pwrite: moves half the bytes */
 void fault_disarm(void);
 long fault_calls(void);     /* since armed: of that call, or of all */
 bool fault_hit(void);       /* the armed fault was met */

@@ -1,7 +1,7 @@
 /* scenario.h - the operations that are killed (test_die.c) or failed (test_fail.c) at each of their system calls.
  *
- * A scenario has a file, perhaps an agent that uses it too, and a victim: the process in which `operate` runs. It is played
- * once for each call.
+ * A scenario has a file, perhaps an agent that uses it too, and a victim: the process in which `operate` runs. It is
+ * played once for each call.
  */
 #ifndef COLOCK_TEST_SCENARIO_H
 #define COLOCK_TEST_SCENARIO_H
@@ -24,12 +24,12 @@ extern const struct scenario scenarios[];
 extern const int scenario_count;
 
 int scenario_begin(const struct scenario *scenario, const char *path); /* its begin */
-bool scenario_untouched(void);        /* lock and hold are those of scenario_begin: a failed operation leaves its output alone */
+bool scenario_untouched(void);        /* lock and hold are those of scenario_begin: outputs were left alone */
 void scenario_clean(void);            /* in the victim, if it lives: release and close what it has */
 void scenario_end_others(void);       /* the agents' holds go */
 
-/* A process that comes after the victim: open, take the exclusive lock, give it back. Fails the test if that does not work.
- * Returns how long it took, in ms; *abandoned is what the hold said. */
+/* A process that comes after the victim: open, take the exclusive lock, give it back. Fails the test if that does not
+ * work. Returns how long it took, in ms; *abandoned is what the hold said. */
 int64_t scenario_successor(const char *path, bool *abandoned);
 
 #endif

@@ -82,7 +82,8 @@ static void check_descriptors(void) {
   name_descriptors(now);
   for (int fd = 0; fd < DESCRIPTORS_MAX && used < sizeof text - 128; fd++) {
     if (strcmp(now[fd], baseline.names[fd]) == 0) continue;
-    used += (size_t)snprintf(text + used, sizeof text - used, " %d is \"%s\", was \"%s\";", fd, now[fd], baseline.names[fd]);
+    used += (size_t)snprintf(text + used, sizeof text - used, " %d is \"%s\", was \"%s\";", fd, now[fd],
+                             baseline.names[fd]);
   }
   ck_abort_msg("%u descriptors before the test, %u after it:%s", baseline.descriptors, test_descriptors(), text);
 }
@@ -215,7 +216,8 @@ colock_config *test_config(const char *key, ...) {
   must(colock_config_new(&config));
   va_list list;
   va_start(list, key);
-  for (; key != NULL; key = va_arg(list, const char *)) must(colock_config_set(config, key, va_arg(list, const char *)));
+  for (; key != NULL; key = va_arg(list, const char *))
+    must(colock_config_set(config, key, va_arg(list, const char *)));
   va_end(list);
   return config;
 }
@@ -278,7 +280,8 @@ unsigned test_waiters(const char *path) {
   unsigned n = 0;
   for (uint32_t slot = 0; slot < header.slots_in_use && slot < COLOCKP_SLOTS_MAX; slot++) {
     struct colockp_queue_entry entry;
-    if (pread(fd, &entry, sizeof entry, COLOCKP_AT_QUEUE + (off_t)(slot * sizeof entry)) != (ssize_t)sizeof entry) break;
+    if (pread(fd, &entry, sizeof entry, COLOCKP_AT_QUEUE + (off_t)(slot * sizeof entry)) != (ssize_t)sizeof entry)
+      break;
     n += entry.rank != 0;
   }
   close(fd);

@@ -1,7 +1,8 @@
 /* support.h - what every suite shares: a fresh directory a test, baselines that must come back, seeds, small helpers.
  *
- * Each test runs in a process of its own between two checked fixtures. After it, descriptors, threads and record locks are
- * what they were before it, and no error came through the log hook that the test did not expect; else the test fails.
+ * Each test runs in a process of its own between two checked fixtures. After it, descriptors, threads and record locks
+ * are what they were before it, and no error came through the log hook that the test did not expect; else the test
+ * fails.
  */
 #ifndef COLOCK_TEST_SUPPORT_H
 #define COLOCK_TEST_SUPPORT_H
@@ -43,7 +44,7 @@ const char *test_log(void);                   /* every line of the log hook so f
 uint64_t test_seed(void);                     /* of this run: COLOCK_TEST_SEED, or new; printed */
 uint32_t test_random(uint64_t *state);        /* splitmix; state may be any number */
 int64_t test_now_ms(void);
-int test_seconds(int usual);                  /* how long a random test runs: COLOCK_TEST_SECONDS, or usual */
+int test_seconds(int usual); /* how long a random test runs, more or less: COLOCK_TEST_SECONDS, or usual */
 
 /* Key and value, ..., NULL: a configuration of defaults and these. The caller frees it. */
 colock_config *test_config(const char *key, ...);

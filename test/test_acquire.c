@@ -1,4 +1,4 @@
-/* test_acquire.c - from a request to a hold: modes, times, what ends a wait, what is refused, the races of the grant. */
+/* test_acquire.c - from a request to a hold: modes, times, what is refused, the races of the grant. */
 #define _GNU_SOURCE
 #include "agent.h"
 #include "clock.h"
@@ -82,7 +82,8 @@ START_TEST(time_outs_are_kept) {
   colock *lock = test_open_set(path, "timeout", "150ms");
   for (size_t i = 0; i < sizeof waits / sizeof waits[0]; i++) {
     int64_t now = colockp_now_ns(), before = test_now_ms();
-    int64_t deadline = waits[i].deadline_ms == 0 ? 0 : waits[i].deadline_ms < 0 ? 1 : now + waits[i].deadline_ms * 1000000;
+    int64_t deadline = waits[i].deadline_ms < 0 ? 1 : now + waits[i].deadline_ms * 1000000;
+    if (waits[i].deadline_ms == 0) deadline = 0;
     int code = acquire(lock, COLOCK_SHARED, waits[i].timeout_ms, deadline);
     int64_t took = test_now_ms() - before;
     ck_assert_msg(code == waits[i].code, "wait %zu: %d, %s", i, code, colock_last_message());
@@ -283,7 +284,8 @@ END_TEST
 static void (*interfere)(void); /* once, right after the lane was locked */
 
 static int interfering_lock(int fd, int command, struct flock *range) {
-  bool lane = range->l_start >= COLOCKP_BYTE_LANE && range->l_start < COLOCKP_BYTE_LANE + COLOCKP_LANES && range->l_len == 1;
+  bool lane =
+      range->l_start >= COLOCKP_BYTE_LANE && range->l_start < COLOCKP_BYTE_LANE + COLOCKP_LANES && range->l_len == 1;
   bool taking = command == F_OFD_SETLK && range->l_type != F_UNLCK && lane;
   int result = colockp_system_default.fcntl_lock(fd, command, range);
   if (taking && result == 0 && interfere != NULL) {

@@ -20,7 +20,8 @@ static void must_refuse(const char *path, int code, const char *says) {
   colock_config *config = test_config("timeout", "200ms", NULL);
   int result = colock_open(&lock, path, config);
   colock_config_free(config);
-  ck_assert_msg(result == code, "%s: code %d instead of %d, \"%s\"", path, result, code, result ? colock_last_message() : "");
+  ck_assert_msg(result == code, "%s: code %d instead of %d, \"%s\"", path, result, code,
+                result ? colock_last_message() : "");
   ck_assert_ptr_eq(lock, (colock *)&lock);
   const char *message = colock_last_message();
   ck_assert_msg(strstr(message, says) != NULL, "\"%s\" does not say \"%s\"", message, says);
@@ -144,7 +145,8 @@ START_TEST(names_that_lead_nowhere) {
 END_TEST
 
 START_TEST(names_of_any_bytes_work_and_messages_stay_printable) {
-  static const char *const names[] = {"with space.lock", "new\nline.lock", "tab\t\001.lock", "\377\376bytes.lock", "\303\251.lock"};
+  static const char *const names[] = {"with space.lock", "new\nline.lock", "tab\t\001.lock", "\377\376bytes.lock",
+                                      "\303\251.lock"};
   for (size_t i = 0; i < 5; i++) must_work(test_path(names[i]));
   for (size_t i = 0; i < 5; i++) {
     colock *lock = test_open(test_path(names[i])); /* and the names are those that were made */
@@ -183,7 +185,8 @@ END_TEST
 /* ---- truncation and damage ---- */
 
 START_TEST(truncated_file_without_users_is_rebuilt) {
-  static const off_t sizes[] = {1, 7, 8, 12, 100, 128, 192, 512, 4095, 4096, 8192, COLOCKP_AT_SLOTS, COLOCKP_AT_SLOTS + 4096 * 63};
+  static const off_t sizes[] = {
+      1, 7, 8, 12, 100, 128, 192, 512, 4095, 4096, 8192, COLOCKP_AT_SLOTS, COLOCKP_AT_SLOTS + 4096 * 63};
   const char *path = test_path("a.lock");
   for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
     unlink(path);
@@ -279,7 +282,7 @@ START_TEST(random_damage_without_users_ends_in_a_lock_or_a_code) {
   const char *path = test_path("a.lock");
   uint64_t random = test_seed() + (uint64_t)_i;
   unsigned worked = 0;
-  for (int round = 0; round < 40; round++) {
+  for (int round = 0; round < 20 * test_seconds(2); round++) {
     unlink(path);
     test_make_lock(path);
     damage(path, &damages[_i], &random);
@@ -299,7 +302,7 @@ END_TEST
 START_TEST(random_damage_under_a_holder_never_makes_two_writers) {
   const char *path = test_path("a.lock");
   uint64_t random = test_seed() + 100 + (uint64_t)_i;
-  for (int round = 0; round < 16; round++) {
+  for (int round = 0; round < 8 * test_seconds(2); round++) {
     unlink(path);
     struct agent *a = agent_open(path);
     ck_assert_int_eq(agent_call(a, "acquire x 5000"), COLOCK_OK);
@@ -308,7 +311,8 @@ START_TEST(random_damage_under_a_holder_never_makes_two_writers) {
     if (open_damaged(path, &lock) == COLOCK_OK) {
       colock_hold *hold = NULL;
       int code = colock_try_acquire(lock, COLOCK_EXCLUSIVE, &hold);
-      ck_assert_msg(code != COLOCK_OK, "two writers; the seed is %llu, damage %d, round %d", (unsigned long long)test_seed(), _i, round);
+      ck_assert_msg(code != COLOCK_OK, "two writers; the seed is %llu, damage %d, round %d",
+                    (unsigned long long)test_seed(), _i, round);
       colock_close(lock);
     }
     agent_call(a, "release 0"); /* any code, but an answer */
@@ -351,8 +355,10 @@ static void fill(Suite *suite) {
   tcase_add_test(tcase, truncated_file_without_users_is_rebuilt);
   tcase_add_test(tcase, truncated_file_with_a_holder_is_corrupt);
   tcase_add_test(tcase, rebuild_keeps_tokens_and_generation_growing);
-  tcase_add_loop_test(tcase, random_damage_without_users_ends_in_a_lock_or_a_code, 0, (int)(sizeof damages / sizeof damages[0]));
-  tcase_add_loop_test(tcase, random_damage_under_a_holder_never_makes_two_writers, 0, (int)(sizeof damages / sizeof damages[0]));
+  tcase_add_loop_test(tcase, random_damage_without_users_ends_in_a_lock_or_a_code, 0,
+                      (int)(sizeof damages / sizeof damages[0]));
+  tcase_add_loop_test(tcase, random_damage_under_a_holder_never_makes_two_writers, 0,
+                      (int)(sizeof damages / sizeof damages[0]));
   tcase_add_test(tcase, damaged_capacity_under_users_kills_nobody);
 }
 

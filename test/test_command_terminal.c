@@ -22,7 +22,7 @@ static void hold_it(void) {
   setenv("TERM", "xterm", 1);
   lock = test_open_set(test_path("db.lock"), "label", "migrate");
   colock_request_init(&request, sizeof request, COLOCK_EXCLUSIVE);
-  request.purpose = "a purpose that is much longer than the terminal of this test is wide, with \xc3\xa4\xc3\xb6\xc3\xbc";
+  request.purpose = "a purpose that is longer than the terminal of this test is wide, with \xc3\xa4\xc3\xb6\xc3\xbc";
   must(colock_acquire_with(lock, &request, &hold));
 }
 
@@ -35,7 +35,8 @@ static void let_go(void) {
 START_TEST(waiting_is_one_line_that_is_rewritten_and_goes) {
   enum { COLUMNS = 70 };
   hold_it();
-  struct command *run = command_on_terminal(COLUMNS, "run", "--set", "notify_after=1ms", "db.lock", "echo", "got it", NULL);
+  struct command *run = command_on_terminal(COLUMNS, "run", "--set", "notify_after=1ms", "db.lock", "echo", "got it",
+                                            NULL);
   command_expect(run, 1, REWRITE);
   command_expect(run, 1, ", 1s"); /* the thread's own second look */
   let_go();
@@ -76,7 +77,8 @@ END_TEST
 /* The terminal sends SIGINT to the whole job; passing it on as well would make two of one. */
 START_TEST(ctrl_c_reaches_command_once) {
   struct command *run = command_on_terminal(80, "run", "db.lock", "sh", "-c",
-    "n=0; trap 'n=$((n+1)); echo int $n' INT; echo up; while :; do read line && break; done; echo end $n; exit $n", NULL);
+    "n=0; trap 'n=$((n+1)); echo int $n' INT; echo up; while :; do read line && break; done; echo end $n; exit $n",
+    NULL);
   command_expect(run, 1, "up\r\n");
   command_send(run, "\x03");
   command_expect(run, 1, "int 1\r\n");
@@ -87,8 +89,8 @@ START_TEST(ctrl_c_reaches_command_once) {
 }
 END_TEST
 
-/* COMMAND has left the job, so the terminal does not reach it: then Ctrl-C was not meant for it. SIGTERM, which is taken
- * after SIGINT, shows that the former was dealt with. */
+/* COMMAND has left the job, so the terminal does not reach it: then Ctrl-C was not meant for it. SIGTERM, which is
+ * taken after SIGINT, shows that the former was dealt with. */
 START_TEST(ctrl_c_is_left_to_the_terminal) {
   ck_assert_int_eq(mkfifo(test_path("pipe"), 0600), 0);
   struct command *run = command_on_terminal(80, "run", "db.lock", "setsid", "sh", "-c",

@@ -1,7 +1,7 @@
 /* test_die.c - a process dies by SIGKILL at the 1st, 2nd, 3rd ... system call of an operation, and once right after it.
  *
- * After each death the next process gets the exclusive lock within 200 ms. It is told of an abandoned writer exactly if the
- * dead one had stored its mark (the header's writer word) and not cleared it.
+ * After each death the next process gets the exclusive lock within 200 ms. It is told of an abandoned writer exactly if
+ * the dead one had stored its mark (the header's writer word) and not cleared it.
  */
 #define _GNU_SOURCE
 #include "agent.h"
@@ -62,8 +62,8 @@ static bool die_once(const struct scenario *scenario, long at) {
   bool expected = marked(path), abandoned = false;
   int64_t took = scenario_successor(path, &abandoned);
   ck_assert_msg(took < BOUND_MS, "%s, killed at call %ld: the next took %d ms", scenario->name, at, (int)took);
-  ck_assert_msg(abandoned == expected, "%s, killed at call %ld: %s a mark, and the next was told %s", scenario->name, at,
-                expected ? "left" : "did not leave", abandoned ? "of it" : "nothing");
+  ck_assert_msg(abandoned == expected, "%s, killed at call %ld: %s a mark, and the next was told %s", scenario->name,
+                at, expected ? "left" : "did not leave", abandoned ? "of it" : "nothing");
   ck_assert_msg(test_free(path), "%s, killed at call %ld: a lock is left", scenario->name, at);
   return over;
 }

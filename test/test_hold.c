@@ -1,4 +1,4 @@
-/* test_hold.c - what can be done with a hold: check, renew, pass on, give back; and what it says when it was taken away. */
+/* test_hold.c - what can be done with a hold: check, renew, pass on, give back; what it says when it was taken. */
 #define _GNU_SOURCE
 #include "agent.h"
 #include "support.h"
@@ -246,7 +246,8 @@ START_TEST(hold_id_names_the_hold_and_needs_its_room) {
   must(colock_report_read(test_path("a.lock"), &report));
   const colock_entry *entry = colock_report_entry(report, 0);
   snprintf(again, sizeof again, "%lld:%lld:%lld", (long long)colock_entry_number(entry, COLOCK_SLOT),
-           (long long)colock_entry_number(entry, COLOCK_HOLD_ID), (long long)colock_entry_number(entry, COLOCK_GENERATION));
+           (long long)colock_entry_number(entry, COLOCK_HOLD_ID),
+           (long long)colock_entry_number(entry, COLOCK_GENERATION));
   ck_assert_str_eq(id, again);
   colock_report_free(report);
   must(colock_release(hold));

@@ -48,8 +48,10 @@ START_TEST(report_shows_waiters_in_order) {
                {a, COLOCK_WAITER, COLOCK_EXCLUSIVE, 0, "first"},
                {b, COLOCK_WAITER, COLOCK_SHARED, -10, "humble"}};
   for (int i = 0; i < 4; i++) {
-    snprintf(expected, sizeof expected, "%d:%d:%d:%d:", order[i].role, order[i].mode, (int)order[i].agent->pid, order[i].priority);
-    ck_assert_msg(strncmp(parts[i], expected, strlen(expected)) == 0, "%d is \"%s\", not \"%s\"", i, parts[i], expected);
+    snprintf(expected, sizeof expected, "%d:%d:%d:%d:", order[i].role, order[i].mode, (int)order[i].agent->pid,
+             order[i].priority);
+    ck_assert_msg(strncmp(parts[i], expected, strlen(expected)) == 0, "%d is \"%s\", not \"%s\"", i, parts[i],
+                  expected);
     ck_assert_ptr_nonnull(strstr(parts[i], order[i].purpose));
   }
 }

@@ -23,7 +23,8 @@ START_TEST(new_file_has_the_configured_mode_and_is_allocated) {
   ck_assert_uint_eq(st.st_mode & 07777, 0600);
   ck_assert_int_eq(st.st_size, colockp_file_size(COLOCKP_SLOTS_MIN));
   ck_assert_int_lt(st.st_blocks * 512, 512 * 1024);
-  ck_assert_int_ge(st.st_blocks * 512, (COLOCKP_SLOTS_MIN + 3) * COLOCKP_PAGE); /* header, queue, bells, slots: no store meets a full disk */
+  /* header, queue, bells, slots: no store meets a full disk */
+  ck_assert_int_ge(st.st_blocks * 512, (COLOCKP_SLOTS_MIN + 3) * COLOCKP_PAGE);
   colock_close(test_open_set(test_path("b.lock"), "file_mode", "0664"));
   ck_assert_int_eq(stat(test_path("b.lock"), &st), 0);
   ck_assert_uint_eq(st.st_mode & 07777, 0664);
@@ -122,7 +123,8 @@ static void gather(const char *path, int count, bool no_tmpfile) {
   }
   close(gate[1]);
   close(counted[1]);
-  for (int i = 0; i < count; i++) ck_assert_int_eq((int)read(counted[0], &byte, 1), 1); /* fails, not hangs, when one gave up */
+  for (int i = 0; i < count; i++)
+    ck_assert_int_eq((int)read(counted[0], &byte, 1), 1); /* fails, not hangs, when one gave up */
   close(leave[1]);
   for (int i = 0; i < count; i++) ck_assert_int_eq(test_wait(pids[i]), 0);
   close(gate[0]);
@@ -161,7 +163,8 @@ START_TEST(after_a_reboot_the_file_is_reset) {
   struct colockp_header before = test_header(path);
   uint64_t old_device = before.device + 1;
   test_poke(path, offsetof(struct colockp_header, boot_id), "00000000-another-boot", 22);
-  test_poke(path, offsetof(struct colockp_header, device), &old_device, sizeof old_device); /* numbers change over a reboot */
+  /* device numbers change over a reboot */
+  test_poke(path, offsetof(struct colockp_header, device), &old_device, sizeof old_device);
   a = agent_open(path);
   struct colockp_header after = test_header(path);
   ck_assert_str_ne(after.boot_id, "00000000-another-boot");
@@ -230,7 +233,7 @@ START_TEST(growth_moves_nothing_and_all_see_it) {
 }
 END_TEST
 
-/* A process that was stopped amid growing has GUARD: who needs it waits no longer than it may, and is told who has it. */
+/* A process that was stopped amid growing has GUARD: who needs it waits no longer than it may, and hears who has it. */
 START_TEST(stuck_guard_is_named_within_the_deadline) {
   const char *path = test_path("a.lock");
   struct agent *a = agent_open(path);
@@ -255,6 +258,8 @@ static void fill(Suite *suite) {
   tcase_add_test(tcase, lock_file_lies_beside_its_target);
   tcase_add_test(tcase, both_ways_to_make_a_file_make_the_same);
   tcase_add_loop_test(tcase, two_who_create_at_once_meet_on_one_file, 0, 2);
+  tcase = test_case(suite, "crowd", 60);
+  tcase_set_tags(tcase, "crowd"); /* left out under memcheck */
   tcase_add_test(tcase, three_hundred_processes_open_at_once);
   tcase = test_case(suite, "elsewhere", 30);
   tcase_add_test(tcase, after_a_reboot_the_file_is_reset);

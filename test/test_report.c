@@ -805,6 +805,22 @@ START_TEST(released_hold_is_shown_no_more) {
 }
 END_TEST
 
+START_TEST(dead_writer_is_told_of_before_anybody_takes_the_lock) {
+  const char *path = test_path("real.lock");
+  struct agent *writer = agent_open(path);
+  ck_assert_int_eq(agent_call(writer, "acquire x 0"), COLOCK_OK);
+  int64_t token = (int64_t)writer->token;
+  colock_report *report = read_report(path);
+  ck_assert_int_eq(colock_report_stat(report, "abandoned"), 0);
+  colock_report_free(report);
+  agent_kill(writer);
+  report = read_report(path);
+  ck_assert_uint_eq(colock_report_count(report), 0);
+  ck_assert_int_eq(colock_report_stat(report, "abandoned"), token);
+  colock_report_free(report);
+}
+END_TEST
+
 /* A reader that may not write the file has no slot to write its name into. */
 static int read_only_reader(void *arg) {
   int *pipes = arg;
@@ -939,6 +955,7 @@ static void fill(Suite *suite) {
   tcase = test_case(suite, "report of real processes", 60);
   tcase_add_test(tcase, real_holder_and_real_waiters_are_shown);
   tcase_add_test(tcase, released_hold_is_shown_no_more);
+  tcase_add_test(tcase, dead_writer_is_told_of_before_anybody_takes_the_lock);
   tcase_add_test(tcase, reader_that_may_not_write_is_anonymous);
   tcase_add_test(tcase, reports_of_a_busy_lock_are_sound);
 }

@@ -1,5 +1,5 @@
-/* test_scarce.c - without permission, on a read-only or full file system, at the limit of descriptors: a code, or a lock that
- * can do less; what is held already stays held.
+/* test_scarce.c - without permission, on a read-only or full file system, at the limit of descriptors: a code, or a
+ * lock that can do less; what is held already stays held.
  */
 #define _GNU_SOURCE
 #include "agent.h"

@@ -1,4 +1,4 @@
-/* test_token.c - fencing tokens grow for ever; a writer that died or was forced out is told of until somebody says recovered. */
+/* test_token.c - fencing tokens grow for ever; a writer that died or was forced out is told of until recovered. */
 #define _GNU_SOURCE
 #include "agent.h"
 #include "fault.h"

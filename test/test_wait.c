@@ -1,4 +1,4 @@
-/* test_wait.c - what ends a wait besides the grant: cancel, signals, on_wait; and stale holders, told of or forced out. */
+/* test_wait.c - what ends a wait besides the grant: cancel, signals, on_wait, the force of a stale holder. */
 #define _GNU_SOURCE
 #include "agent.h"
 #include "support.h"
@@ -125,7 +125,8 @@ static int on_wait(const colock_report *who, int64_t waited_ms, void *arg) {
   return n->stop_at != 0 && n->count >= n->stop_at;
 }
 
-static int wait_with(colock *lock, int (*callback)(const colock_report *, int64_t, void *), void *arg, int64_t timeout_ms) {
+static int wait_with(colock *lock, int (*callback)(const colock_report *, int64_t, void *), void *arg,
+                     int64_t timeout_ms) {
   colock_hold *hold = NULL;
   colock_request request;
   colock_request_init(&request, sizeof request, COLOCK_SHARED);
@@ -288,14 +289,16 @@ START_TEST(labels_and_purposes_with_control_characters_stay_whole) {
   must(colock_report_read(path, &report));
   const char *json = colock_report_json(report);
   ck_assert_ptr_nonnull(json);
-  for (const char *c = json; *c != '\0'; c++) ck_assert_msg((unsigned char)*c >= ' ' || *c == '\n', "a raw control character");
+  for (const char *c = json; *c != '\0'; c++)
+    ck_assert_msg((unsigned char)*c >= ' ' || *c == '\n', "a raw control character");
   ck_assert_ptr_nonnull(strstr(json, "two\\nlines"));
   colock_report_free(report);
   colock_hold *second = NULL; /* and in the message of a waiter */
   must(colock_detach(hold));
   request.timeout_ms = 10;
   must_be(COLOCK_ETIMEDOUT, colock_acquire_with(lock, &request, &second));
-  for (const char *c = colock_last_message(); *c != '\0'; c++) ck_assert_msg((unsigned char)*c >= ' ', "a raw control character");
+  for (const char *c = colock_last_message(); *c != '\0'; c++)
+    ck_assert_msg((unsigned char)*c >= ' ', "a raw control character");
   must(colock_release(hold));
   colock_close(lock);
 }

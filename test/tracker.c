@@ -1,7 +1,7 @@
 /* tracker.c - the record locks of this process, a list of ranges for every open file description. See tracker.h.
  *
- * Locks of the kernel belong to the description, so descriptors are mapped to descriptions: openat makes one, F_DUPFD shares
- * it, the last close ends it. One mutex guards all of it; a forked child never takes it.
+ * Locks of the kernel belong to the description, so descriptors are mapped to descriptions: openat makes one, F_DUPFD
+ * shares it, the last close ends it. One mutex guards all of it; a forked child never takes it.
  */
 #define _GNU_SOURCE
 #include "tracker.h"
@@ -82,15 +82,19 @@ static int64_t cut(int description, int64_t start, int64_t end) {
   return covered;
 }
 
-static bool within(int64_t start, int64_t end, int64_t from, int64_t length) { return from <= start && end <= from + length; }
+static bool within(int64_t start, int64_t end, int64_t from, int64_t length) {
+  return from <= start && end <= from + length;
+}
 
-/* To take: one byte of its kind, or the whole range that proves that nobody lives. To look at: anything within that, too. */
+/* To take: one byte of its kind, or the whole range that proves that nobody lives. To look at: anything within that,
+ * too. */
 static bool range_known(int64_t start, int64_t end, int command) {
   if (start == COLOCKP_ALL_FROM && end == COLOCKP_ALL_FROM + COLOCKP_ALL_LENGTH) return true;
   if (command == F_OFD_GETLK && within(start, end, COLOCKP_ALL_FROM, COLOCKP_ALL_LENGTH)) return true;
   if (end - start != 1) return false;
   return within(start, end, COLOCKP_BYTE_GUARD, 1) || within(start, end, COLOCKP_BYTE_PROBE, 1) ||
-         within(start, end, COLOCKP_BYTE_SLOT, COLOCKP_SLOTS_MAX) || within(start, end, COLOCKP_BYTE_LANE, COLOCKP_LANES) ||
+         within(start, end, COLOCKP_BYTE_SLOT, COLOCKP_SLOTS_MAX) ||
+         within(start, end, COLOCKP_BYTE_LANE, COLOCKP_LANES) ||
          within(start, end, COLOCKP_BYTE_UPGRADE, COLOCKP_LANES);
 }
 
@@ -100,13 +104,14 @@ static void note_set(int fd, const struct flock *range) {
   int64_t covered = cut(description, start, end);
   if (range->l_type == F_UNLCK) {
     if (covered != end - start) {
-      problem("unlock of %#" PRIx64 "+%" PRId64 " on fd %d, of which %" PRId64 " bytes were locked\n", (uint64_t)start, end - start,
-              fd, covered);
+      problem("unlock of %#" PRIx64 "+%" PRId64 " on fd %d, of which %" PRId64 " bytes were locked\n", (uint64_t)start,
+              end - start, fd, covered);
     }
     return;
   }
   tracker.granted++;
-  if (tracker.count < RANGES_MAX) tracker.ranges[tracker.count++] = (struct range){description, start, end, range->l_type};
+  if (tracker.count < RANGES_MAX)
+    tracker.ranges[tracker.count++] = (struct range){description, start, end, range->l_type};
   else problem("more locks than the tracker can note\n");
 }
 

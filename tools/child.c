@@ -1,8 +1,9 @@
 /* child.c - COMMAND: the signals it is started with, those it is sent, and how it ends.
  *
- * From tool_signals_hold on, every signal that we pass on stays blocked here and is taken by sigwaitinfo, so that there is
- * no handler and no race. What the terminal's driver sends reaches COMMAND without us, because it is in our process group:
- * passing that on as well would deliver it twice. We stop when COMMAND stops, so that the shell sees a stopped job.
+ * From tool_signals_hold on, every signal that we pass on stays blocked here and is taken by sigwaitinfo, so that there
+ * is no handler and no race. What the terminal's driver sends reaches COMMAND without us, because it is in our process
+ * group: passing that on as well would deliver it twice. We stop when COMMAND stops, so that the shell sees a stopped
+ * job.
  */
 #include "tool.h"
 

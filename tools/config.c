@@ -1,4 +1,4 @@
-/* config.c - colock config: every setting in force, where it comes from, what it means. What it prints is a configuration file. */
+/* config.c - colock config: every setting in force, where it comes from, what it means: itself a configuration file. */
 #include "tool.h"
 
 #include <stdlib.h>
@@ -6,8 +6,8 @@
 
 static const char help[] =
   "usage: colock config [--json] [--set KEY=VALUE]... [--file FILE]\n"
-  "Show every setting in force and where it comes from: the default, a file (FILE:LINE:COLUMN), the environment, --set.\n"
-  "The later wins. The output is itself a valid configuration file.\n"
+  "Show every setting in force and where it comes from: the default, a file (FILE:LINE:COLUMN), the environment,\n"
+  "--set. The later wins. The output is itself a valid configuration file.\n"
   "\n"
   "      --file FILE      read FILE in place of the first of $COLOCK_CONFIG, $XDG_CONFIG_HOME/colock.yaml and the\n"
   "                       system's colock.yaml\n"
@@ -111,4 +111,5 @@ static int config_main(int argc, char **argv) {
   return status;
 }
 
-const struct tool_command tool_config = {"config", "the settings in force and where each comes from", help, config_main};
+const struct tool_command tool_config = {"config", "the settings in force and where each comes from", help,
+                                         config_main};

@@ -1,7 +1,8 @@
 /* kill.c - ending those who hold a lock, and nobody else.
  *
- * A pid in a report is that of another moment, perhaps of another host or pid namespace. So a signal goes only to a process
- * that has the lock file open right now, through a descriptor of the process itself where the kernel has them (pidfd).
+ * A pid in a report is that of another moment, perhaps of another host or pid namespace. So a signal goes only to a
+ * process that has the lock file open right now, through a descriptor of the process itself where the kernel has them
+ * (pidfd).
  */
 #include "tool.h"
 
@@ -15,7 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { PATIENCE_MS = 5000, POLL_MS = 50, TOLD = 256 };
+enum { PATIENCE_MS = 5000, UNSEEN_MS = 1000, POLL_MS = 50, TOLD = 256 };
 
 struct hunt {
   const char *path;
@@ -23,6 +24,7 @@ struct hunt {
   struct stat file;
   int64_t told[TOLD]; /* heirs that had SIGTERM */
   size_t told_count;
+  int64_t unseen_ms; /* since when a hold lasts of which no process is to be seen; 0: not so */
 };
 
 void tool_pause(int64_t ms) {
@@ -47,7 +49,8 @@ static int has_open(int64_t pid, const struct stat *file) {
   return found;
 }
 
-/* Signals the process (number 0: only looks) if it has the lock file open: 1 done, 0 no such process has it, or -errno. */
+/* Signals the process (number 0: only looks) if it has the lock file open: 1 done, 0 no such process
+ * has it, or -errno. */
 static int signal_user(int64_t pid, const struct stat *file, int number) {
   int fd = (int)syscall(SYS_pidfd_open, (pid_t)pid, 0); /* first: from here on the number cannot be reused under us */
   int answer = fd < 0 && errno == ESRCH ? 0 : has_open(pid, file);
@@ -152,7 +155,8 @@ static int signal_hold(struct hunt *hunt, const colock_entry *entry, int number)
   if (owner <= 0)
     return refuse(hunt, entry, TOOL_BUSY, "its pid is not known");
   if (!tool_here(entry))
-    return refuse(hunt, entry, TOOL_BUSY, "it runs on another host, or in a container with a host name of its own; end it there");
+    return refuse(hunt, entry, TOOL_BUSY,
+                  "it runs on another host, or in a container with a host name of its own; end it there");
   int one = signal_user(owner, &hunt->file, number);
   if (child > 0 && (one == 0 || number == SIGKILL))
     other = signal_user(child, &hunt->file, number);
@@ -168,7 +172,7 @@ static int signal_hold(struct hunt *hunt, const colock_entry *entry, int number)
 /* One round: TOOL_OK: all are gone; TOOL_BUSY: not yet; -status: cannot be done. */
 static int round_of(struct hunt *hunt, int number) {
   const colock_entry *entry, *now;
-  colock_report *fresh = NULL, *again = NULL;
+  colock_report *fresh = NULL;
   int result = TOOL_OK;
   int code = colock_report_read(hunt->path, &fresh);
   if (code == COLOCK_ENOENT)
@@ -180,13 +184,16 @@ static int round_of(struct hunt *hunt, int number) {
       continue;
     int status = signal_hold(hunt, now, number);
     result = TOOL_BUSY;
-    if (status == TOOL_NO_FILE && colock_report_read(hunt->path, &again) == COLOCK_OK && still_there(again, entry) != NULL)
-      status = refuse(hunt, now, TOOL_BUSY, "no process here by that number has the lock file open: it may live in another "
-                                            "container, or have left the lock to a process that it started");
-    if (status != TOOL_OK && status != TOOL_NO_FILE)
+    if (status == TOOL_OK)
+      hunt->unseen_ms = 0;
+    else if (status != TOOL_NO_FILE)
       result = -status;
-    colock_report_free(again);
-    again = NULL;
+    else if (hunt->unseen_ms == 0)
+      hunt->unseen_ms = tool_now_ms(); /* who exits closes its files first, and loses its locks a moment later */
+    else if (tool_now_ms() - hunt->unseen_ms > UNSEEN_MS)
+      result = -refuse(hunt, now, TOOL_BUSY,
+                       "no process here by that number has the lock file open: it may live in another "
+                       "container, or have left the lock to a process that it started");
   }
   colock_report_free(fresh);
   return result;

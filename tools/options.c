@@ -43,7 +43,8 @@ static bool parse_thousandths(const char **text, int64_t *value) {
   int64_t whole = 0, part = 0, scale = 100;
   bool any = false;
   for (; *at >= '0' && *at <= '9'; at++, any = true)
-    if (__builtin_mul_overflow(whole, (int64_t)10, &whole) || __builtin_add_overflow(whole, (int64_t)(*at - '0'), &whole))
+    if (__builtin_mul_overflow(whole, (int64_t)10, &whole) ||
+        __builtin_add_overflow(whole, (int64_t)(*at - '0'), &whole))
       return false;
   if (*at == '.')
     for (at++; *at >= '0' && *at <= '9'; at++, any = true, scale /= 10)

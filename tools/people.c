@@ -24,7 +24,8 @@ void tool_name(FILE *to, const colock_entry *entry) {
 void tool_user_name(FILE *to, int64_t uid) {
   struct passwd space, *user = NULL;
   char text[4096];
-  if (uid >= 0 && getpwuid_r((uid_t)uid, &space, text, sizeof text, &user) == 0 && user != NULL && *user->pw_name != '\0')
+  if (uid >= 0 && getpwuid_r((uid_t)uid, &space, text, sizeof text, &user) == 0 && user != NULL &&
+      *user->pw_name != '\0')
     tool_escape(to, user->pw_name);
   else if (uid >= 0)
     fprintf(to, "%" PRId64, uid);
@@ -100,7 +101,8 @@ bool tool_in_use(const colock_report *report) {
 
 /* Who holds without a slot of its own: one that may only read the file. */
 void tool_nameless(FILE *to, const colock_entry *entry) {
-  fputs(colock_entry_number(entry, COLOCK_MODE) == COLOCK_EXCLUSIVE ? "a writer without a name" : "a reader without a name", to);
+  bool writes = colock_entry_number(entry, COLOCK_MODE) == COLOCK_EXCLUSIVE;
+  fputs(writes ? "a writer without a name" : "a reader without a name", to);
 }
 
 void tool_names(FILE *to, const colock_report *report) {

@@ -1,7 +1,7 @@
 /* run.c - colock run: take the lock, run COMMAND under it, let go.
  *
- * What flock(1) users expect holds. An exclusive hold whose COMMAND was killed by a signal is not released but left to the
- * kernel, as if the holder itself had died: the next holder is told that the data may be half written.
+ * What flock(1) users expect holds. An exclusive hold whose COMMAND was killed by a signal is not released but left to
+ * the kernel, as if the holder itself had died: the next holder is told that the data may be half written.
  */
 #include "tool.h"
 
@@ -115,7 +115,8 @@ static int take_arguments(struct run *run, int argc, char **argv) {
     dashes = at < argc && strcmp(argv[at], "--") == 0;
     at += dashes;
   }
-  if (!dashes && run->shell == NULL && at < argc && (strcmp(argv[at], "-c") == 0 || strcmp(argv[at], "--command") == 0)) {
+  if (!dashes && run->shell == NULL && at < argc &&
+      (strcmp(argv[at], "-c") == 0 || strcmp(argv[at], "--command") == 0)) {
     if (at + 2 != argc)
       return tool_usage(&tool_run, "%s takes exactly one argument", argv[at]);
     run->shell = argv[at + 1];
@@ -209,7 +210,8 @@ static void on_log(int level, const char *line, void *arg) {
   tool_tell("%s", line);
 }
 
-/* Settings and the lock. What run cannot know is left out: whether COMMAND makes progress, so nothing turns stale by itself. */
+/* Settings and the lock. What run cannot know is left out: whether COMMAND makes progress, so nothing turns stale
+ * by itself. */
 static int open_lock(struct run *run, colock **lock) {
   colock_config *config = NULL;
   int status = tool_load_config(&run->settings, &config);
@@ -325,7 +327,8 @@ static void warn_abandoned(const struct run *run, const colock_hold *hold) {
   if (run->recovered || run->verbosity < 2 || colock_abandoned(hold) <= 0)
     return;
   char *path = tool_escaped(run->path);
-  tool_tell("%s: an earlier exclusive holder died holding it; its data may be half written (--recovered after repair)", path);
+  tool_tell("%s: an earlier exclusive holder died holding it; its data may be half written (--recovered after repair)",
+            path);
   free(path);
 }
 

@@ -1,4 +1,4 @@
-/* status.c - colock status: who holds, who waits, who was forced out and still runs. Creates nothing, holds nobody up. */
+/* status.c - colock status: who holds, who waits, who was forced out and still runs. It creates nothing. */
 #include "tool.h"
 
 #include <inttypes.h>
@@ -158,7 +158,8 @@ static void put_report(FILE *to, const char *path, const colock_report *report) 
     tool_colour(to, TOOL_BAD);
     fputs("ABANDONED", to);
     tool_colour(to, TOOL_PLAIN);
-    fprintf(to, ": an exclusive holder (token %" PRId64 ") died holding it; its data may be half written\n",
+    fprintf(to, ": an exclusive holder (token %" PRId64 ") died or was forced out while holding; its data may be half "
+            "written\n",
             colock_report_stat(report, "abandoned"));
   }
 }
@@ -215,7 +216,8 @@ static int show_all(char **paths, int count, bool json, bool quiet) {
 
 static int status_main(int argc, char **argv) {
   static const struct option long_options[] = {
-    {"json", no_argument, NULL, 'j'}, {"quiet", no_argument, NULL, 'q'}, {"help", no_argument, NULL, 'h'}, {NULL, 0, NULL, 0},
+    {"json", no_argument, NULL, 'j'}, {"quiet", no_argument, NULL, 'q'}, {"help", no_argument, NULL, 'h'},
+    {NULL, 0, NULL, 0},
   };
   bool json = false, quiet = false;
   int option;

@@ -1,9 +1,10 @@
 /* tool.h - what the subcommands of colock share.
  *
- * The tool knows the library by <colock.h> alone. Every subcommand returns its exit status; nothing but main() and a child
- * that could not become COMMAND ends the process. What is printed on standard output is gathered in tool_out() and written
- * in one go by tool_flush(), so that a full disk or a closed pipe is noticed; what is said on standard error goes through
- * tool_tell(). Text that came from outside (paths, labels, purposes) is printed by tool_escape() only.
+ * The tool knows the library by <colock.h> alone. Every subcommand returns its exit status; nothing but main() and a
+ * child that could not become COMMAND ends the process. What is printed on standard output is gathered in tool_out()
+ * and written in one go by tool_flush(), so that a full disk or a closed pipe is noticed; what is said on standard
+ * error goes through tool_tell(). Text that came from outside (paths, labels, purposes) is printed by tool_escape()
+ * only.
  */
 #ifndef COLOCK_TOOL_H
 #define COLOCK_TOOL_H
@@ -61,11 +62,13 @@ struct tool_settings {      /* the options --set and --file */
   size_t count;
 };
 bool tool_add_setting(struct tool_settings *settings, const char *assignment);
-int tool_load_config(const struct tool_settings *settings, colock_config **config); /* an exit status; says what is wrong */
+/* an exit status; says what is wrong */
+int tool_load_config(const struct tool_settings *settings, colock_config **config);
 
 /* ---- render.c: how it is put on paper ---- */
 FILE *tool_out(void);
-int tool_flush(int status); /* writes what tool_out() gathered; a failure is said and gives TOOL_SYSTEM in place of TOOL_OK */
+/* writes what tool_out() gathered; a failure is said and gives TOOL_SYSTEM in place of TOOL_OK */
+int tool_flush(int status);
 void tool_tell(const char *format, ...) __attribute__((format(printf, 1, 2))); /* "colock: ...\n" on standard error */
 void tool_warn(const char *format, ...) __attribute__((format(printf, 1, 2))); /* "warning: ...\n" on standard error */
 void tool_live(const char *line); /* the one rewritten line of a terminal; NULL takes it away */
@@ -81,7 +84,8 @@ void tool_colour(FILE *to, int colour); /* nothing unless standard output is a t
 FILE *tool_memory(char **text, size_t *size); /* open_memstream that never fails; ends the process when out of memory */
 
 /* ---- people.c: who holds and who waits, in words ---- */
-void tool_name(FILE *to, const colock_entry *entry);                  /* migrate[5120], api[4302/4310], run[5120->5121] */
+/* migrate[5120], api[4302/4310], run[5120->5121] */
+void tool_name(FILE *to, const colock_entry *entry);
 void tool_user(FILE *to, const colock_entry *entry, bool always_host); /* alice, alice@db1 */
 void tool_user_name(FILE *to, int64_t uid);
 void tool_age(FILE *to, int64_t ms);   /* 2m5s */
@@ -89,7 +93,8 @@ void tool_span(FILE *to, int64_t ms);  /* 1.5s: a measured length */
 bool tool_here(const colock_entry *entry); /* on this host, as far as the entry says */
 const char *tool_mode(const colock_entry *entry);
 size_t tool_count(const colock_report *report, int role);
-const colock_entry *tool_entry(const colock_report *report, int role, size_t index); /* the index-th of that role, or NULL */
+/* the index-th of that role, or NULL */
+const colock_entry *tool_entry(const colock_report *report, int role, size_t index);
 void tool_nameless(FILE *to, const colock_entry *entry); /* a reader without a name */
 bool tool_in_use(const colock_report *report);
 void tool_names(FILE *to, const colock_report *report);              /* a[1], b[2] and 3 others */
@@ -105,7 +110,8 @@ int64_t tool_now_ms(void); /* CLOCK_MONOTONIC */
 void tool_signals_begin(void);       /* first of all: remembers mask and dispositions, then ignores SIGPIPE */
 void tool_signals_wait(colock *lock); /* from now on INT, TERM, HUP and QUIT cancel the waits of this lock */
 int tool_signals_hold(void);         /* from now on signals stay pending; the number of one that came before, or 0 */
-int tool_command_run(char *const *argv, int *status); /* 0: *status as waitpid gave it; an exit status: could not fork */
+/* 0: *status as waitpid gave it; an exit status: could not fork */
+int tool_command_run(char *const *argv, int *status);
 
 /* ---- kill.c: ending those who hold ---- */
 /* Ends every holder that `before` shows: SIGTERM, 5 s later SIGKILL. *killed: that was needed. TOOL_OK once their holds

@@ -15,8 +15,8 @@ static const char help[] =
   "      --json         print the outcome, and what the lock looked like before, as JSON\n"
   "  -h, --help         this text\n"
   "\n"
-  "Exit status: 0 free or forced; 64 usage; 65 not a lock file; 66 no such file; 71 system; 75 somebody live holds it;\n"
-  "77 permission; 78 configuration.\n";
+  "Exit status: 0 free or forced; 64 usage; 65 not a lock file; 66 no such file; 71 system; 75 somebody live holds\n"
+  "it; 77 permission; 78 configuration.\n";
 
 struct unlock {
   bool force, kill, json;
@@ -64,7 +64,8 @@ static int somebody_lives(const struct unlock *unlock, colock_report *before) {
       fprintf(to, " and %zu other%s", others, others == 1 ? "" : "s");
     fputs(", alive, ", to);
     tool_age(to, colock_entry_number(first, COLOCK_AGE_MS));
-    fputs(tool_here(first) ? ". Safest: colock unlock --kill " : ". Safest: end it there. Last resort: colock unlock --force ", to);
+    fputs(tool_here(first) ? ". Safest: colock unlock --kill "
+                           : ". Safest: end it there. Last resort: colock unlock --force ", to);
   }
   tool_escape(to, unlock->path);
   fputc('\n', to);

@@ -56,8 +56,9 @@ static int wait_for(const char *path, int64_t timeout_ms, bool quiet) {
 
 static int wait_main(int argc, char **argv) {
   static const struct option long_options[] = {
-    {"wait", required_argument, NULL, 'w'}, {"timeout", required_argument, NULL, 'w'}, {"quiet", no_argument, NULL, 'q'},
-    {"json", no_argument, NULL, 'j'}, {"help", no_argument, NULL, 'h'}, {NULL, 0, NULL, 0},
+    {"wait", required_argument, NULL, 'w'}, {"timeout", required_argument, NULL, 'w'},
+    {"quiet", no_argument, NULL, 'q'}, {"json", no_argument, NULL, 'j'}, {"help", no_argument, NULL, 'h'},
+    {NULL, 0, NULL, 0},
   };
   int64_t timeout_ms = COLOCK_FOREVER;
   bool quiet = false;

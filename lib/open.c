@@ -1,0 +1,244 @@
+/* open.c - from a path to a region. See region.h for what a region is, create.h for what is written.
+ *
+ * Opening is a loop: look, act on what is there, look again. Every act is safe to race with another opener, and a name
+ * that was deleted or replaced in between only costs another turn. */
+#define _GNU_SOURCE
+#include "clock.h"
+#include "create.h"
+#include "error.h"
+#include "log.h"
+#include "range.h"
+#include "region.h"
+#include "system.h"
+
+#include <errno.h>
+#include <linux/magic.h>
+#include <string.h>
+
+#ifndef XFS_SUPER_MAGIC
+#define XFS_SUPER_MAGIC 0x58465342
+#endif
+
+#define PLAIN (O_NOFOLLOW | O_NOCTTY | O_NONBLOCK)
+#define YOUNG_NS INT64_C(200000000) /* an empty file this young may be somebody's who is about to lay it out */
+enum { AGAIN = -1 }; /* look again at once; never leaves this file */
+
+struct opening {
+  struct colockp_region *region;
+  const struct colockp_settings *settings;
+  int64_t deadline_ns, delay_ns;
+  unsigned flags;
+};
+
+static int fail_errno(const struct colockp_region *region, int error, const char *what) {
+  return colockp_fail(colockp_code_of_errno(error), error, "%s: cannot %s: %s", region->escaped, what, strerror(error));
+}
+
+static const char *kind_of(mode_t mode) {
+  return S_ISDIR(mode) ? "a directory" : S_ISLNK(mode) ? "a symbolic link: name its target instead"
+       : S_ISFIFO(mode) ? "a FIFO" : S_ISSOCK(mode) ? "a socket" : "a device";
+}
+
+static int refuse_kind(const struct colockp_region *region, mode_t mode) {
+  return colockp_fail(COLOCK_EFOREIGN, 0, "%s: not a lock file but %s; left untouched", region->escaped, kind_of(mode));
+}
+
+/* Only what is known to keep a shared mapping coherent and a full disk away from stores. `carrier: mapped` vouches for
+ * others. */
+static int check_file_system(const struct colockp_region *region, int carrier) {
+  struct statfs fs;
+  if (colockp_system.fstatfs(region->file.fd, &fs) != 0)
+    return fail_errno(region, errno, "ask for its file system");
+  switch ((unsigned long)fs.f_type) {
+  case EXT4_SUPER_MAGIC: case XFS_SUPER_MAGIC: case BTRFS_SUPER_MAGIC: case TMPFS_MAGIC: case F2FS_SUPER_MAGIC:
+  case OVERLAYFS_SUPER_MAGIC:
+    return 0;
+  case NFS_SUPER_MAGIC:
+  case SMB_SUPER_MAGIC:
+  case 0xff534d42 /* cifs */:
+  case 0xfe534d42 /* smb2 */:
+  case 0x00c36400 /* ceph */:
+  case 0x65735546 /* fuse */:
+  case V9FS_MAGIC:
+  case AFS_SUPER_MAGIC:
+  case 0x0bd00bd0 /* lustre */:
+  case 0x01161970 /* gfs2 */:
+  case OCFS2_SUPER_MAGIC:
+    return colockp_fail(COLOCK_ENOLOCKS, 0,
+                        "%s: is on a network or user-space file system (type 0x%lx), which cannot carry a "
+                        "mapped lock file; keep the lock file on a local one",
+                        region->escaped, (unsigned long)fs.f_type);
+  default:
+    if (carrier == COLOCKP_CHOOSE_MAPPED)
+      return 0;
+    return colockp_fail(COLOCK_ENOLOCKS, 0,
+                        "%s: its file system (type 0x%lx) is not known to carry a mapped lock file; keep it "
+                        "elsewhere, or set carrier: mapped if the file system is local",
+                        region->escaped, (unsigned long)fs.f_type);
+  }
+}
+
+static bool lockish(const char *name) {
+  size_t size = strlen(name);
+  return (size >= 4 && strcmp(name + size - 4, "lock") == 0) || (size >= 4 && strcmp(name + size - 4, ".lck") == 0);
+}
+
+static int create(const struct opening *o) {
+  struct colockp_region *region = o->region;
+  int error = colockp_create_whole(region, o->settings->file_mode);
+  if (error == EOPNOTSUPP)
+    error = colockp_create_bare(region, o->settings->file_mode);
+  if (error == 0)
+    colockp_log(region->verbosity, COLOCKP_INFO, "%s: created", region->escaped);
+  if (error == 0 || error == EEXIST || error == EAGAIN || error == ESTALE)
+    return AGAIN;
+  return fail_errno(region, error, "create");
+}
+
+/* Blank, damaged or rebooted: bring it in order, wait for whoever is at it, or say why not. */
+static int settle(struct opening *o, enum colockp_condition condition) {
+  struct colockp_region *region = o->region;
+  int error = colockp_settle(region);
+  if (error == 0) {
+    if (condition == COLOCKP_DAMAGED)
+      colockp_log(region->verbosity, COLOCKP_WARNING, "%s: was damaged; nobody lived in it; rebuilt", region->escaped);
+    return AGAIN;
+  }
+  if (error == ESTALE)
+    return AGAIN;
+  if (error != EAGAIN)
+    return fail_errno(region, error, condition == COLOCKP_BLANK ? "lay out" : "rebuild");
+  if (condition == COLOCKP_REBOOTED)
+    return 0; /* a boot id is a hint; somebody lives here, so the words are good */
+  if (colockp_region_pause(&o->delay_ns, o->deadline_ns))
+    return AGAIN;
+  return colockp_fail(COLOCK_ECORRUPT, 0,
+                      "%s: damaged, and a process that has it open still holds locks in it; end that "
+                      "process, then open it again (see fuser %s)",
+                      region->escaped, region->escaped);
+}
+
+static int blank(struct opening *o) {
+  struct colockp_region *region = o->region;
+  if (!(o->flags & COLOCKP_CREATE))
+    return colockp_fail(COLOCK_EFOREIGN, 0, "%s: empty, not a lock file yet; left untouched", region->escaped);
+  if (region->read_only)
+    return colockp_fail(COLOCK_EACCES, 0, "%s: empty, and not ours to write", region->escaped);
+  if (lockish(region->name))
+    return settle(o, COLOCKP_BLANK);
+  /* Perhaps another process is creating it in the open (no O_TMPFILE here): its range lock shows, or its file is very
+   * young. */
+  struct stat st;
+  if (colockp_system.fstat(region->file.fd, &st) != 0)
+    return fail_errno(region, errno, "look at it");
+  int64_t age_ns = colockp_wall_ns() - ((int64_t)st.st_ctim.tv_sec * 1000000000 + st.st_ctim.tv_nsec);
+  if ((age_ns < YOUNG_NS ||
+       colockp_range_taken(region->file.fd, COLOCKP_RANGE_EXCLUSIVE, COLOCKP_ALL_FROM, COLOCKP_ALL_LENGTH) == 1) &&
+      colockp_region_pause(&o->delay_ns, o->deadline_ns))
+    return AGAIN;
+  return colockp_fail(COLOCK_EFOREIGN, 0,
+                      "%s: an empty file, perhaps somebody's data, so left untouched; a lock file's name ends in "
+                      "lock or .lck. Delete it, or choose another name",
+                      region->escaped);
+}
+
+static int accept(struct opening *o) {
+  struct colockp_region *region = o->region;
+  struct colockp_header header;
+  enum colockp_condition condition;
+  struct stat st;
+  if (colockp_system.fstat(region->file.fd, &st) != 0)
+    return fail_errno(region, errno, "look at it");
+  if (!S_ISREG(st.st_mode))
+    return refuse_kind(region, st.st_mode);
+  if (st.st_nlink == 0)
+    return AGAIN;
+  region->device = st.st_dev;
+  region->inode = st.st_ino;
+  int error = colockp_inspect(region->file.fd, st.st_size, &header, &condition);
+  if (error)
+    return fail_errno(region, error, "read");
+  if (condition == COLOCKP_FOREIGN)
+    return colockp_fail(COLOCK_EFOREIGN, 0, "%s: has somebody else's content, so left untouched; choose another name",
+                        region->escaped);
+  if (condition == COLOCKP_NEWER)
+    return colockp_fail(COLOCK_EVERSION, 0,
+                        "%s: format %u, layout %08x; this colock knows format %u, layout %08x. Use the newer colock, "
+                        "or delete the file when nobody has it open",
+                        region->escaped, (unsigned)header.version, (unsigned)header.fingerprint, COLOCKP_VERSION,
+                        COLOCKP_FINGERPRINT);
+  int code = check_file_system(region, o->settings->carrier);
+  if (code)
+    return code;
+  if (condition == COLOCKP_BLANK)
+    return blank(o);
+  if (condition == COLOCKP_DAMAGED && (region->read_only || !(o->flags & COLOCKP_CREATE)))
+    return colockp_fail(COLOCK_ECORRUPT, 0,
+                        "%s: damaged; the next process that opens it for writing rebuilds it when nobody lives in it",
+                        region->escaped);
+  if (condition == COLOCKP_DAMAGED ||
+      (condition == COLOCKP_REBOOTED && !region->read_only && (o->flags & COLOCKP_CREATE))) {
+    code = settle(o, condition);
+    if (code)
+      return code;
+  }
+  if (header.carrier != COLOCKP_CARRIER_MAPPED)
+    return colockp_fail(COLOCK_EVERSION, 0, "%s: made for the file carrier, which this colock does not have",
+                        region->escaped);
+  if (!region->read_only && (code = colockp_region_map(region)) != 0)
+    return code;
+  if (condition == COLOCKP_REBOOTED) /* device numbers change over a reboot */
+    return 0;
+  return colockp_region_claim_device(region, o->flags, &header);
+}
+
+static int turn(struct opening *o) {
+  struct colockp_region *region = o->region;
+  struct stat st;
+  /* Looked at before it is opened: opening a FIFO or a device would already do something to it. */
+  if (colockp_system.fstatat(region->directory.fd, region->name, &st, AT_SYMLINK_NOFOLLOW) != 0) {
+    if (errno == ENOENT && (o->flags & COLOCKP_CREATE))
+      return create(o);
+    return errno == ENOENT ? colockp_fail(COLOCK_ENOENT, errno, "%s: no such file", region->escaped)
+                           : fail_errno(region, errno, "find");
+  }
+  if (!S_ISREG(st.st_mode))
+    return refuse_kind(region, st.st_mode);
+  region->read_only = false;
+  int error = colockp_fd_open(&region->file, false, region->directory.fd, region->name, O_RDWR | PLAIN, 0);
+  if (error == EACCES || error == EROFS || error == EPERM) {
+    region->read_only = true;
+    error = colockp_fd_open(&region->file, false, region->directory.fd, region->name, O_RDONLY | PLAIN, 0);
+  }
+  if (error == ENOENT || error == ELOOP || error == ENXIO)
+    return AGAIN;
+  if (error)
+    return fail_errno(region, error, "open");
+  int code = accept(o);
+  if (code == AGAIN)
+    colockp_fd_close(&region->file);
+  return code;
+}
+
+int colockp_region_open(struct colockp_region **out, const char *path, const struct colockp_region *before,
+                        const struct colockp_settings *settings, int64_t deadline_ns, unsigned flags) {
+  struct opening o = { .settings = settings, .deadline_ns = deadline_ns, .delay_ns = 1000000, .flags = flags };
+  int code = colockp_region_new(&o.region, path, before, settings->verbosity);
+  if (code)
+    return code;
+  for (int turns = 0; code == 0; turns++) {
+    code = turn(&o);
+    if (code != AGAIN)
+      break;
+    code = 0;
+    /* A name that changes at every look would keep us here for ever. */
+    if (turns > 100 && !colockp_region_pause(&o.delay_ns, deadline_ns))
+      code = colockp_fail(COLOCK_ETIMEDOUT, 0, "%s: is being deleted or replaced again and again", o.region->escaped);
+  }
+  if (code) {
+    colockp_region_unref(o.region);
+    return code;
+  }
+  *out = o.region;
+  return 0;
+}
