@@ -32,6 +32,7 @@ CHECK_SUITES = \
   %D%/test_layout \
   %D%/test_lock \
   %D%/test_log \
+  %D%/test_manual_file \
   %D%/test_overlap \
   %D%/test_process \
   %D%/test_queue \
@@ -52,7 +53,8 @@ BUILD_TESTS = \
   %D%/test_exports.sh \
   %D%/test_header.sh \
   %D%/test_install.sh \
-  %D%/test_link.sh
+  %D%/test_link.sh \
+  %D%/test_manual.sh
 
 # Shell scripts that run the command and the examples.
 TOOL_TESTS = \

@@ -14,8 +14,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define DEATHS 40         /* a second of test_seconds */
-#define STEPS_MAX 2000000
+#define DEATHS_LEAST 20
+#define STEPS_A_SECOND 100000 /* of test_seconds */
+#define STEPS_MAX 2000000     /* of one victim */
 
 static const char *path;
 static int mode;
@@ -77,23 +78,25 @@ static bool die_after(long steps, colock_config *config) {
 
 START_TEST(death_between_any_two_instructions_is_survived) {
   uint64_t random = test_seed() + (uint64_t)_i;
-  int status, marked = 0, deaths = DEATHS * test_seconds(2);
+  int status, marked = 0;
   path = test_path("a.lock");
   mode = _i;
   colock_config *config = test_config("timeout", "5s", "verbosity", "quiet", NULL);
   test_make_lock(path);
   pid_t child = start(config);
   if (child == 0) {
-    printf("skipped: no process can be traced here\n");
+    printf("skipped: no process may be traced here\n");
   } else {
     long total = step(child, STEPS_MAX, &status);
     ck_assert_int_eq(status, 0);
     ck_assert_int_gt(total, 100);
-    for (int i = 0; i < deaths; i++) {
-      long width = total / deaths + 1;
+    long deaths = STEPS_A_SECOND * test_seconds(2) / total;
+    if (deaths < DEATHS_LEAST) deaths = DEATHS_LEAST;
+    for (long i = 0; i < deaths; i++) {
+      long width = total / deaths + 1; /* one death somewhere in each stretch of so many */
       marked += die_after(i * width + (long)(test_random(&random) % (uint32_t)width), config);
     }
-    printf("%s: %ld instructions, %d deaths, %d of them with a mark\n", mode == COLOCK_SHARED ? "shared" : "exclusive",
+    printf("%s: %ld instructions, %ld deaths, %d of them with a mark\n", mode == COLOCK_SHARED ? "shared" : "exclusive",
            total, deaths, marked);
     if (mode == COLOCK_SHARED) ck_assert_int_eq(marked, 0);
     else ck_assert(marked > 0 && marked < deaths);

@@ -1,0 +1,92 @@
+/* test_manual_file.c - colock-file(5) gives every offset as layout.h has it, and none that is not there. */
+#define _GNU_SOURCE
+#include "layout.h"
+#include "support.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct member {
+  const char *name;
+  size_t at;
+};
+
+#define HEADER(member) { #member, offsetof(struct colockp_header, member) }
+#define ACTIVITY(member)                                                                                               \
+  { #member, offsetof(struct colockp_slot, activity) + offsetof(struct colockp_activity, member) }
+#define IDENTITY(member)                                                                                               \
+  { #member, offsetof(struct colockp_slot, identity) + offsetof(struct colockp_identity, member) }
+
+static const struct member header[] = {
+  HEADER(magic), HEADER(version), HEADER(fingerprint), HEADER(carrier), HEADER(created_wall_ns), HEADER(device),
+  HEADER(boot_id), HEADER(generation), HEADER(fence), HEADER(ceiling), HEADER(ticket), HEADER(flag), HEADER(recall),
+  HEADER(capacity), HEADER(slots_in_use), HEADER(guard_slot), HEADER(guard_pid), HEADER(writer), HEADER(abandoned),
+  HEADER(forced), { NULL, 0 }
+};
+static const struct member slot[] = {
+  { "sequence", offsetof(struct colockp_slot, sequence) },
+  ACTIVITY(state), ACTIVITY(mode), ACTIVITY(priority), ACTIVITY(tid), ACTIVITY(generation), ACTIVITY(hold_id),
+  ACTIVITY(token), ACTIVITY(since_wall_ns), ACTIVITY(since_ns), ACTIVITY(renewed_ns), ACTIVITY(stale_timeout_ns),
+  { "purpose", offsetof(struct colockp_slot, purpose) },
+  IDENTITY(pid), IDENTITY(uid), IDENTITY(pid_namespace), IDENTITY(start_ticks), IDENTITY(host), IDENTITY(boot_id),
+  IDENTITY(program), IDENTITY(label), { "inherited_pid", offsetof(struct colockp_slot, inherited_pid) }, { NULL, 0 }
+};
+
+static char *read_page(void) {
+  char *path = NULL, *page = NULL;
+  size_t size = 0;
+  ck_assert_int_gt(asprintf(&path, "%s/man/colock-file.5", getenv("abs_top_srcdir")), 0);
+  FILE *file = fopen(path, "r");
+  ck_assert_msg(file != NULL, "cannot open %s", path);
+  ck_assert_int_gt(getdelim(&page, &size, '\0', file), 0);
+  fclose(file);
+  free(path);
+  return page;
+}
+
+/* Each ".It OFFSET Ta TYPE Ta Va NAME" between two headings is a member, and each member is there. */
+static void check_table(char *page, const char *from, const char *to, const struct member *members) {
+  char *at = strstr(page, from), *end = at ? strstr(at, to) : NULL;
+  size_t seen = 0, wanted = 0;
+  ck_assert_ptr_nonnull(end);
+  *end = '\0';
+  for (char *line = strtok(at, "\n"); line; line = strtok(NULL, "\n")) {
+    size_t offset;
+    char name[64];
+    const char *va = strstr(line, " Ta Va ");
+    if (!va || sscanf(line, ".It %zu Ta", &offset) != 1 || sscanf(va, " Ta Va %63s", name) != 1)
+      continue;
+    const struct member *member = members;
+    while (member->name && strcmp(member->name, name) != 0)
+      member++;
+    ck_assert_msg(member->name != NULL, "the page has %s, layout.h has not", name);
+    ck_assert_msg(member->at == offset, "%s is at %zu, the page says %zu", name, member->at, offset);
+    seen++;
+  }
+  for (const struct member *member = members; member->name; member++)
+    wanted++;
+  ck_assert_uint_eq(seen, wanted);
+}
+
+START_TEST(header_is_where_the_page_says) {
+  char *page = read_page();
+  check_table(page, ".Ss Header", ".Ss Queue", header);
+  free(page);
+}
+END_TEST
+
+START_TEST(slots_are_where_the_page_says) {
+  char *page = read_page();
+  check_table(page, ".Ss Slots", ".Sh RECORD LOCKS", slot);
+  free(page);
+}
+END_TEST
+
+static void fill(Suite *suite) {
+  TCase *tcase = test_case(suite, "colock-file", 10);
+  tcase_add_test(tcase, header_is_where_the_page_says);
+  tcase_add_test(tcase, slots_are_where_the_page_says);
+}
+
+int main(int argc, char **argv) { return test_main(argc, argv, "manual", fill); }
