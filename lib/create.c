@@ -2,13 +2,12 @@
 #define _GNU_SOURCE
 #include "create.h"
 #include "clock.h"
+#include "filesystem.h"
 #include "identity.h"
 #include "range.h"
 #include "system.h"
 
 #include <errno.h>
-#include <linux/fs.h>
-#include <linux/magic.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -185,20 +184,6 @@ static int lay_out(int fd, const struct colockp_header *old) {
   return error;
 }
 
-/* A copy-on-write file meets a full disk at every store, allocated or not; one without it at none. Before any data. */
-static int forbid_copy_on_write(int fd) {
-  struct statfs fs;
-  long flags = 0;
-  if (colockp_system.fstatfs(fd, &fs) != 0)
-    return errno;
-  if ((unsigned long)fs.f_type != BTRFS_SUPER_MAGIC)
-    return 0;
-  if (colockp_system.ioctl_long(fd, FS_IOC_GETFLAGS, &flags) != 0)
-    return errno;
-  flags |= FS_NOCOW_FL;
-  return colockp_system.ioctl_long(fd, FS_IOC_SETFLAGS, &flags) == 0 ? 0 : errno;
-}
-
 /* So that the name survives a power loss. A directory that we may not read cannot be synced; the name is then as
  * durable as any. */
 static int sync_directory(const struct colockp_region *region) {
@@ -224,7 +209,7 @@ int colockp_create_whole(struct colockp_region *region, unsigned mode) {
   if (error)
     return error;
   memset(&nothing, 0, sizeof nothing);
-  error = forbid_copy_on_write(file.fd);
+  error = colockp_filesystem_prepare(file.fd);
   if (error == 0)
     error = lay_out(file.fd, &nothing);
   if (error == 0) {
@@ -247,9 +232,7 @@ int colockp_create_bare(struct colockp_region *region, unsigned mode) {
                               O_CREAT | O_EXCL | O_RDWR | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK, mode);
   if (error)
     return error;
-  error = colockp_system.fstat(file.fd, &st) == 0 ? forbid_copy_on_write(file.fd) : errno;
-  if (error == 0)
-    error = lay_out_locked(region, file.fd, st.st_dev, st.st_ino);
+  error = colockp_system.fstat(file.fd, &st) == 0 ? lay_out_locked(region, file.fd, st.st_dev, st.st_ino) : errno;
   colockp_fd_close(&file);
   return error;
 }
@@ -268,6 +251,8 @@ static int lay_out_locked(const struct colockp_region *region, int fd, dev_t dev
     error = ESTALE;
   else
     error = colockp_inspect(fd, st.st_size, &header, &condition);
+  if (error == 0 && st.st_size == 0)
+    error = colockp_filesystem_prepare(fd);
   if (error == 0 && (condition == COLOCKP_BLANK || condition == COLOCKP_DAMAGED || condition == COLOCKP_REBOOTED))
     error = lay_out(fd, &header);
   if (error == 0)

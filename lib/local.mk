@@ -22,6 +22,8 @@ libcolockp_la_SOURCES = \
   %D%/entry.c \
   %D%/error.c \
   %D%/error.h \
+  %D%/filesystem.c \
+  %D%/filesystem.h \
   %D%/force.c \
   %D%/force.h \
   %D%/hold.c \

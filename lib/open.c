@@ -6,18 +6,14 @@
 #include "clock.h"
 #include "create.h"
 #include "error.h"
+#include "filesystem.h"
 #include "log.h"
 #include "range.h"
 #include "region.h"
 #include "system.h"
 
 #include <errno.h>
-#include <linux/magic.h>
 #include <string.h>
-
-#ifndef XFS_SUPER_MAGIC
-#define XFS_SUPER_MAGIC 0x58465342
-#endif
 
 #define PLAIN (O_NOFOLLOW | O_NOCTTY | O_NONBLOCK)
 #define YOUNG_NS INT64_C(200000000) /* an empty file this young may be somebody's who is about to lay it out */
@@ -43,41 +39,6 @@ static int refuse_kind(const struct colockp_region *region, mode_t mode) {
   return colockp_fail(COLOCK_EFOREIGN, 0, "%s: not a lock file but %s; left untouched", region->escaped, kind_of(mode));
 }
 
-/* Only what is known to keep a shared mapping coherent and a full disk away from stores. `carrier: mapped` vouches for
- * others. */
-static int check_file_system(const struct colockp_region *region, int carrier) {
-  struct statfs fs;
-  if (colockp_system.fstatfs(region->file.fd, &fs) != 0)
-    return fail_errno(region, errno, "ask for its file system");
-  switch ((unsigned long)fs.f_type) {
-  case EXT4_SUPER_MAGIC: case XFS_SUPER_MAGIC: case BTRFS_SUPER_MAGIC: case TMPFS_MAGIC: case F2FS_SUPER_MAGIC:
-  case OVERLAYFS_SUPER_MAGIC:
-    return 0;
-  case NFS_SUPER_MAGIC:
-  case SMB_SUPER_MAGIC:
-  case 0xff534d42 /* cifs */:
-  case 0xfe534d42 /* smb2 */:
-  case 0x00c36400 /* ceph */:
-  case 0x65735546 /* fuse */:
-  case V9FS_MAGIC:
-  case AFS_SUPER_MAGIC:
-  case 0x0bd00bd0 /* lustre */:
-  case 0x01161970 /* gfs2 */:
-  case OCFS2_SUPER_MAGIC:
-    return colockp_fail(COLOCK_ENOLOCKS, 0,
-                        "%s: is on a network or user-space file system (type 0x%lx), which cannot carry a "
-                        "mapped lock file; keep the lock file on a local one",
-                        region->escaped, (unsigned long)fs.f_type);
-  default:
-    if (carrier == COLOCKP_CHOOSE_MAPPED)
-      return 0;
-    return colockp_fail(COLOCK_ENOLOCKS, 0,
-                        "%s: its file system (type 0x%lx) is not known to carry a mapped lock file; keep it "
-                        "elsewhere, or set carrier: mapped if the file system is local",
-                        region->escaped, (unsigned long)fs.f_type);
-  }
-}
-
 static bool lockish(const char *name) {
   size_t size = strlen(name);
   return (size >= 4 && strcmp(name + size - 4, "lock") == 0) || (size >= 4 && strcmp(name + size - 4, ".lck") == 0);
@@ -85,6 +46,9 @@ static bool lockish(const char *name) {
 
 static int create(const struct opening *o) {
   struct colockp_region *region = o->region;
+  int code = colockp_filesystem_check(region, region->directory.fd, o->settings->carrier, 0);
+  if (code)
+    return code;
   int error = colockp_create_whole(region, o->settings->file_mode);
   if (error == EOPNOTSUPP)
     error = colockp_create_bare(region, o->settings->file_mode);
@@ -167,7 +131,7 @@ static int accept(struct opening *o) {
                         "or delete the file when nobody has it open",
                         region->escaped, (unsigned)header.version, (unsigned)header.fingerprint, COLOCKP_VERSION,
                         COLOCKP_FINGERPRINT);
-  int code = check_file_system(region, o->settings->carrier);
+  int code = colockp_filesystem_check(region, region->file.fd, o->settings->carrier, st.st_size);
   if (code)
     return code;
   if (condition == COLOCKP_BLANK)

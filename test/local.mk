@@ -23,6 +23,7 @@ CHECK_SUITES = \
   %D%/test_duration \
   %D%/test_error \
   %D%/test_fail \
+  %D%/test_filesystem \
   %D%/test_force \
   %D%/test_harness \
   %D%/test_hold \

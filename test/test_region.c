@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include "region.h"
 #include "agent.h"
+#include "clock.h"
 #include "fault.h"
 #include "scenario.h"
 #include "support.h"
@@ -252,6 +253,28 @@ START_TEST(stuck_guard_is_named_within_the_deadline) {
 }
 END_TEST
 
+/* The deadline alone bounds it, too: it was not looked at while a seat was claimed, so this waited for ever. */
+START_TEST(stuck_guard_does_not_outlast_a_deadline) {
+  const char *path = test_path("a.lock");
+  static colock_hold *holds[COLOCKP_SLOTS_MIN];
+  colock *lock = test_open(path);
+  for (unsigned i = 0; i < COLOCKP_SLOTS_MIN; i++) must(colock_try_acquire(lock, COLOCK_SHARED, &holds[i]));
+  int fd = open(path, O_RDWR | O_CLOEXEC);
+  struct flock guard = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = COLOCKP_BYTE_GUARD, .l_len = 1};
+  ck_assert_int_eq(fcntl(fd, F_OFD_SETLK, &guard), 0);
+  colock_hold *more = NULL;
+  colock_request request;
+  colock_request_init(&request, sizeof request, COLOCK_SHARED);
+  request.timeout_ms = COLOCK_FOREVER;
+  request.deadline_ns = colockp_now_ns() + 200000000;
+  must_be(COLOCK_ETIMEDOUT, colock_acquire_with(lock, &request, &more));
+  ck_assert_int_ge(colockp_now_ns(), request.deadline_ns);
+  close(fd);
+  for (unsigned i = 0; i < COLOCKP_SLOTS_MIN; i++) must(colock_release(holds[i]));
+  colock_close(lock);
+}
+END_TEST
+
 static void fill(Suite *suite) {
   TCase *tcase = test_case(suite, "making", 60);
   tcase_add_test(tcase, new_file_has_the_configured_mode_and_is_allocated);
@@ -268,6 +291,7 @@ static void fill(Suite *suite) {
   tcase = test_case(suite, "growing", 60);
   tcase_add_test(tcase, growth_moves_nothing_and_all_see_it);
   tcase_add_test(tcase, stuck_guard_is_named_within_the_deadline);
+  tcase_add_test(tcase, stuck_guard_does_not_outlast_a_deadline);
 }
 
 int main(int argc, char **argv) { return test_main(argc, argv, "region", fill); }

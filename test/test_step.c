@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #define DEATHS_LEAST 20
-#define STEPS_A_SECOND 100000 /* of test_seconds */
+#define STEPS_A_SECOND 50000 /* of test_seconds */
 #define STEPS_MAX 2000000     /* of one victim */
 
 static const char *path;

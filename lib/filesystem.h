@@ -1,0 +1,14 @@
+/* filesystem.h - which file systems can carry a lock file, and what the others are called. */
+#ifndef COLOCKP_FILESYSTEM_H
+#define COLOCKP_FILESYSTEM_H
+
+#include "region.h"
+
+/* Can the file system that `fd` (the region's file, or its directory) lies on carry a mapped lock file? `carrier`: the setting;
+ * size: of the file, 0 if there is none yet. 0, ENOLOCKS, ESYSTEM. */
+int colockp_filesystem_check(const struct colockp_region *region, int fd, int carrier, off_t size);
+
+/* Before any data: make a new file one whose allocated pages a full disk cannot take away again. 0 or an errno. */
+int colockp_filesystem_prepare(int fd);
+
+#endif
