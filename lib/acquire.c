@@ -2,10 +2,11 @@
  *
  * Phases, and the race that each one closes:
  *  1. lock LANE(generation), non-blocking. From here on the kernel excludes others of that generation.
- *  2. exclusive: take the next fencing token, *before* 3: no token is newer than the generation that it belongs to.
+ *  2. *before* 3: read the writer's mark: one that is there while we have LANE of our generation is a dead writer's;
+ *     exclusive: take the next fencing token: none is newer than the generation that it belongs to.
  *  3. read the generation again: a forced unlock between 1 and 3 has moved everyone to the next lane; undo, start over.
  *  4. fstat: a file that lost its name between open and 1 excludes nobody any more; undo, start over on the new file.
- *  5. exclusive: sync the token if it needs to be, mark the writer word.
+ *  5. bury the dead writer; exclusive: sync the token if it needs to be, mark the writer word.
  * A failed attempt leaves no lock behind. Whoever must wait publishes a rank, then tries again at growing, jittered
  * intervals. */
 #define _GNU_SOURCE
@@ -60,6 +61,7 @@ int colockp_lane_unlock(colock_hold *seat) {
 static int make_sure(colock_hold *seat, int mode) {
   struct colockp_region *region = seat->region;
   uint64_t token = 0;
+  uint64_t dead = region->header ? colockp_writer_found(region) : 0;
   if (mode == COLOCK_EXCLUSIVE)
     token = colockp_token_next(region);
   if (colockp_region_generation(region) != seat->activity.generation)
@@ -67,8 +69,8 @@ static int make_sure(colock_hold *seat, int mode) {
   int code = colockp_seat_look(seat);
   if (code)
     return code;
-  if (region->header)
-    colockp_writer_bury(region);
+  if (dead)
+    colockp_writer_bury(region, dead);
   if (mode == COLOCK_EXCLUSIVE) {
     code = colockp_token_sync(region, token);
     if (code)

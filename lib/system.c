@@ -48,7 +48,7 @@ static int real_futex_wake(uint32_t *word, int count) {
   {                                                                                                                    \
     .openat = real_openat, .close = close, .fstat = real_fstat, .fstatat = fstatat, .fstatfs = fstatfs,                \
     .pread = pread, .pwrite = pwrite, .fallocate = fallocate, .fsync = fsync, .fdatasync = fdatasync,                  \
-    .linkat = linkat, .readlinkat = readlinkat, .mmap = mmap, .munmap = munmap, .fcntl_lock = real_lock,               \
+    .linkat = linkat, .mmap = mmap, .munmap = munmap, .fcntl_lock = real_lock,               \
     .fcntl_int = real_fcntl, .ioctl_long = real_ioctl, .futex_wait = real_futex_wait, .futex_wake = real_futex_wake,   \
     .malloc = malloc, .free = free                                                                                     \
   }

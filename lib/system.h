@@ -25,7 +25,6 @@ struct colockp_system {
   int (*fsync)(int fd);
   int (*fdatasync)(int fd);
   int (*linkat)(int from_directory, const char *from, int to_directory, const char *to, int flags);
-  ssize_t (*readlinkat)(int directory, const char *path, char *buffer, size_t size);
   void *(*mmap)(void *address, size_t length, int protection, int flags, int fd, off_t offset);
   int (*munmap)(void *address, size_t length);
   int (*fcntl_lock)(int fd, int command, struct flock *range); /* F_OFD_SETLK, F_OFD_GETLK: range.c alone */

@@ -44,10 +44,11 @@ static void bury(struct colockp_region *region, uint64_t token) {
   atomic_compare_exchange_strong(&header->writer, &token, 0);
 }
 
-void colockp_writer_bury(struct colockp_region *region) {
-  uint64_t token = atomic_load_explicit(&region->header->writer, memory_order_acquire);
-  if (token == 0)
-    return;
+uint64_t colockp_writer_found(const struct colockp_region *region) {
+  return atomic_load_explicit(&region->header->writer, memory_order_acquire);
+}
+
+void colockp_writer_bury(struct colockp_region *region, uint64_t token) {
   bury(region, token);
   colockp_log(region->verbosity, COLOCKP_INFO,
               "%s: the exclusive holder with token %llu died or was forced out while holding", region->escaped,

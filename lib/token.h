@@ -15,8 +15,11 @@ uint64_t colockp_token_next(struct colockp_region *region);
 /* Under the exclusive LANE: make sure that `token` survives a power loss. ESYSTEM: it would not. */
 int colockp_token_sync(struct colockp_region *region, uint64_t token);
 
-/* Under LANE in either mode: move a dead writer's mark to `abandoned`. */
-void colockp_writer_bury(struct colockp_region *region);
+/* Under LANE in either mode: the mark that is there, 0 none. It is a dead writer's, or one's who was forced out, if the
+ * generation is found to be still ours *after* this: else it may be that of a live writer on the next lane. */
+uint64_t colockp_writer_found(const struct colockp_region *region);
+/* Move that mark to `abandoned`. */
+void colockp_writer_bury(struct colockp_region *region, uint64_t token);
 /* Under the exclusive LANE of `generation`: mark. False: a newer writer has its mark there, so this hold has been
  * revoked. */
 bool colockp_writer_mark(struct colockp_region *region, uint32_t generation, uint64_t token);

@@ -113,8 +113,6 @@ PLAIN(int, fallocate, (int fd, int mode, off_t offset, off_t length), (fd, mode,
 PLAIN(int, fsync, (int fd), (fd))
 PLAIN(int, fdatasync, (int fd), (fd))
 PLAIN(int, linkat, (int d1, const char *from, int d2, const char *to, int flags), (d1, from, d2, to, flags))
-PLAIN(ssize_t, readlinkat, (int directory, const char *path, char *buffer, size_t size),
-      (directory, path, buffer, size))
 PLAIN(int, fcntl_int, (int fd, int command, int argument), (fd, command, argument))
 PLAIN(int, ioctl_long, (int fd, unsigned long request, long *argument), (fd, request, argument))
 PLAIN(int, futex_wait, (uint32_t *word, uint32_t expected, const struct timespec *relative), (word, expected, relative))
@@ -168,7 +166,7 @@ const int *fault_errnos(enum fault_call call) {
   switch (call) {
     case FAULT_openat: return open_file;
     case FAULT_close: case FAULT_fsync: case FAULT_fdatasync: case FAULT_fstat: case FAULT_fstatfs: return input;
-    case FAULT_fstatat: case FAULT_readlinkat: return look;
+    case FAULT_fstatat: return look;
     case FAULT_pread: return half_or_error;
     case FAULT_pwrite: return output;
     case FAULT_fallocate: return space;

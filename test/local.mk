@@ -35,6 +35,7 @@ CHECK_SUITES = \
   %D%/test_log \
   %D%/test_manual_file \
   %D%/test_overlap \
+  %D%/test_overlay \
   %D%/test_process \
   %D%/test_queue \
   %D%/test_range \

@@ -192,6 +192,11 @@ const char *test_path(const char *name) {
   return path;
 }
 
+void test_skip(const char *why) {
+  printf("skipped: %s\n", why);
+  fflush(stdout);
+}
+
 uint64_t test_seed(void) { return seed; }
 
 uint32_t test_random(uint64_t *state) {

@@ -41,6 +41,7 @@ const char *test_path(const char *name);      /* below it; good for the next 15 
 void test_expect_errors(void);                /* from here on the log hook may say errors */
 const char *test_log(void);                   /* every line of the log hook so far */
 
+void test_skip(const char *why);              /* this test cannot run here: print the reason; then return */
 uint64_t test_seed(void);                     /* of this run: COLOCK_TEST_SEED, or new; printed */
 uint32_t test_random(uint64_t *state);        /* splitmix; state may be any number */
 int64_t test_now_ms(void);

@@ -376,6 +376,37 @@ START_TEST(mark_is_looked_at_behind_the_lock) {
 }
 END_TEST
 
+static bool mark_of_a_successor;
+
+/* The look at the file comes behind the look at the generation: a forced unlock here, and a writer on the next lane. */
+static int interfering_fstat(int fd, struct stat *st) {
+  if (mark_of_a_successor) {
+    mark_of_a_successor = false;
+    move_generation();
+    die_as_writer();
+  }
+  return colockp_system_default.fstat(fd, st);
+}
+
+/* Told of by reading the code: a reader that is forced out at this moment must leave the mark of the live writer on the
+ * next lane alone. It buried it, and everybody was told of an abandoned writer who was not. */
+START_TEST(mark_of_the_next_generation_is_not_ours_to_bury) {
+  path = test_path("a.lock");
+  colock *lock = test_open(path);
+  colock_hold *hold = NULL;
+  colockp_system.fstat = interfering_fstat;
+  mark_of_a_successor = true;
+  must(colock_acquire(lock, COLOCK_SHARED, &hold));
+  ck_assert(!mark_of_a_successor);
+  struct colockp_header header = test_header(path);
+  ck_assert_uint_eq(header.writer, 1234567);
+  ck_assert_uint_eq(header.abandoned, 0);
+  must_be(COLOCK_EREVOKED, colock_release(hold));
+  colock_close(lock);
+  colockp_system = colockp_system_default;
+}
+END_TEST
+
 static void fill(Suite *suite) {
   TCase *tcase = test_case(suite, "acquire", 60);
   tcase_add_test(tcase, modes_exclude_each_other_as_they_should);
@@ -393,6 +424,7 @@ static void fill(Suite *suite) {
   tcase_add_test(tcase, command_of_a_run_does_not_wait_for_its_parent);
   tcase = test_case(suite, "races", 30);
   tcase_add_test(tcase, forced_between_lock_and_look_starts_over);
+  tcase_add_test(tcase, mark_of_the_next_generation_is_not_ours_to_bury);
   tcase_add_test(tcase, replaced_between_lock_and_look_starts_over);
   tcase_add_test(tcase, mark_is_looked_at_behind_the_lock);
 }

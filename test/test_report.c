@@ -807,13 +807,13 @@ END_TEST
 
 START_TEST(dead_writer_is_told_of_before_anybody_takes_the_lock) {
   const char *path = test_path("real.lock");
-  struct agent *writer = agent_open(path);
-  ck_assert_int_eq(agent_call(writer, "acquire x 0"), COLOCK_OK);
-  int64_t token = (int64_t)writer->token;
+  struct agent *dying = agent_open(path);
+  ck_assert_int_eq(agent_call(dying, "acquire x 0"), COLOCK_OK);
+  int64_t token = (int64_t)dying->token;
   colock_report *report = read_report(path);
   ck_assert_int_eq(colock_report_stat(report, "abandoned"), 0);
   colock_report_free(report);
-  agent_kill(writer);
+  agent_kill(dying);
   report = read_report(path);
   ck_assert_uint_eq(colock_report_count(report), 0);
   ck_assert_int_eq(colock_report_stat(report, "abandoned"), token);

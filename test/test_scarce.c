@@ -14,11 +14,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static void skip(const char *why) {
-  printf("skipped: %s\n", why);
-  fflush(stdout);
-}
-
 static colock_config *config_of_child;
 
 static int open_code(const char *path) {
@@ -97,7 +92,7 @@ END_TEST
 
 /* 0: mounted at the directory, in a mount namespace that ends with this process. */
 static int mount_own(const char *at, const char *options) {
-  if (unshare(CLONE_NEWNS) != 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0) return errno;
+  if (unshare(CLONE_NEWNS) != 0 || mount("none", "/", "", MS_REC | MS_PRIVATE, "") != 0) return errno;
   return mount("colock-test", at, "tmpfs", 0, options) == 0 ? 0 : errno;
 }
 
@@ -107,7 +102,7 @@ static int on_read_only(void *arg) {
   (void)arg;
   if (mount_own(test_path("fs"), "size=8m") != 0) return SKIPPED;
   if (open_code(test_path("fs/a.lock")) != COLOCK_OK) return 1;
-  if (mount("colock-test", test_path("fs"), NULL, MS_REMOUNT | MS_RDONLY, NULL) != 0) return SKIPPED;
+  if (mount("colock-test", test_path("fs"), "", MS_REMOUNT | MS_RDONLY, "") != 0) return SKIPPED;
   if (open_code(test_path("fs/new.lock")) != COLOCK_EACCES) return 2;
   if (strstr(colock_last_message(), "new.lock") == NULL) return 3;
   return use_reader_only(test_path("fs/a.lock"));
@@ -123,7 +118,7 @@ static int on_full_disk(void *arg) {
   fault_no_tmpfile(true);
   if (open_code(test_path("fs/a.lock")) != COLOCK_ENOSPC) return 4;
   fault_remove();
-  if (mount("colock-test", test_path("fs"), NULL, MS_REMOUNT, "size=8m") != 0) return SKIPPED;
+  if (mount("colock-test", test_path("fs"), "", MS_REMOUNT, "size=8m") != 0) return SKIPPED;
   return open_code(test_path("fs/a.lock")) == COLOCK_OK ? 0 : 5;
 }
 
@@ -155,7 +150,7 @@ START_TEST(read_only_and_full_file_systems) {
   config_of_child = test_config("timeout", "200ms", "verbosity", "quiet", NULL);
   int status = test_in_child(bodies[_i], NULL);
   colock_config_free(config_of_child);
-  if (status == SKIPPED) skip("no file system could be mounted (needs root and mount namespaces)");
+  if (status == SKIPPED) test_skip("no file system could be mounted (needs root and mount namespaces)");
   else ck_assert_int_eq(status, 0);
 }
 END_TEST
