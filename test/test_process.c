@@ -4,6 +4,7 @@
 #include "agent.h"
 #include "scenario.h"
 #include "support.h"
+#include "system.h"
 #include "tracker.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -12,6 +13,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -216,6 +218,77 @@ START_TEST(fork_amid_busy_threads_leaves_the_child_a_working_lock) {
 }
 END_TEST
 
+static int do_nothing(void *arg) {
+  (void)arg;
+  return 0;
+}
+
+#define CREATOR_STACK (256 * 1024)
+static char *creators_frame; /* all of its stack that lies deeper is scribbled over in the child */
+static char *creators_stack;
+static int inside[2], go_on[2];
+
+/* The creator stops here, with a descriptor registered that lies on its stack. */
+static int stopping_fsync(int fd) {
+  char byte = 0;
+  colockp_system.fsync = colockp_system_default.fsync;
+  if (write(inside[1], &byte, 1) != 1 || read(go_on[0], &byte, 1) != 1) return -1;
+  return colockp_system_default.fsync(fd);
+}
+
+static void *create_slowly(void *path) {
+  colock *made = NULL;
+  colock_config *config = test_config(NULL);
+  char frame;
+  creators_frame = &frame;
+  int code = colock_open(&made, path, config);
+  if (code == 0) colock_close(made);
+  colock_config_free(config);
+  return (void *)(intptr_t)code;
+}
+
+/* As a new thread in the child would that gets this memory for its stack. */
+static int scribble_and_use_locks(void *path) {
+  size_t size = (size_t)(creators_frame - 4096 - creators_stack);
+  memset(creators_stack, 0xff, size);
+  colock_close(lock); /* one of its descriptors was the neighbour of the one on that stack */
+  for (size_t i = 0; i < size; i++)
+    if (creators_stack[i] != (char)0xff) return 2;
+  colock *mine = NULL;
+  colock_config *config = test_config(NULL);
+  if (colock_open(&mine, path, config) != 0) return 1;
+  colock_close(mine);
+  colock_config_free(config);
+  return test_in_child(do_nothing, NULL);
+}
+
+/* The list of descriptors led through the stack of a thread that the child does not have. */
+START_TEST(child_does_not_walk_the_stacks_of_threads_that_it_lacks) {
+  pthread_t creator;
+  pthread_attr_t attributes;
+  char byte = 0;
+  void *said = NULL;
+  creators_stack = mmap(NULL, CREATOR_STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  ck_assert_ptr_ne(creators_stack, MAP_FAILED);
+  ck_assert(pipe2(inside, O_CLOEXEC) == 0 && pipe2(go_on, O_CLOEXEC) == 0);
+  pthread_attr_init(&attributes);
+  ck_assert_int_eq(pthread_attr_setstack(&attributes, creators_stack, CREATOR_STACK), 0);
+  colockp_system.fsync = stopping_fsync;
+  ck_assert_int_eq(pthread_create(&creator, &attributes, create_slowly, (void *)(uintptr_t)test_path("slow.lock")), 0);
+  ck_assert_int_eq(read(inside[0], &byte, 1), 1);
+  lock = test_open(test_path("a.lock")); /* next to it in the list */
+  int status = test_in_child(scribble_and_use_locks, (void *)(uintptr_t)test_path("other.lock"));
+  ck_assert_int_eq(write(go_on[1], &byte, 1), 1);
+  pthread_join(creator, &said);
+  ck_assert_int_eq((intptr_t)said, 0);
+  ck_assert_int_eq(status, 0);
+  colock_close(lock);
+  pthread_attr_destroy(&attributes);
+  munmap(creators_stack, CREATOR_STACK);
+  for (int i = 0; i < 2; i++) ck_assert(close(inside[i]) == 0 && close(go_on[i]) == 0);
+}
+END_TEST
+
 static void fill(Suite *suite) {
   TCase *tcase = test_case(suite, "process", 60);
   tcase_add_test(tcase, parents_hold_answers_eforked_in_the_child);
@@ -227,6 +300,7 @@ static void fill(Suite *suite) {
   tcase_add_test(tcase, descriptors_are_above_the_standard_ones);
   tcase_add_test(tcase, descriptors_close_on_exec);
   tcase_add_test(tcase, fork_amid_busy_threads_leaves_the_child_a_working_lock);
+  tcase_add_test(tcase, child_does_not_walk_the_stacks_of_threads_that_it_lacks);
 }
 
 int main(int argc, char **argv) { return test_main(argc, argv, "process", fill); }
