@@ -37,16 +37,6 @@ static void draft_commit(struct colockp_draft *draft, colock_config *config) {
   config->now = *draft;
 }
 
-int colockp_draft_set(struct colockp_draft *draft, int key, const char *text, const char *source, char *memory,
-                      char *reason) {
-  if (colockp_key_parse(&colockp_keys[key], text, &draft->settings, draft->value[key], reason) != 0)
-    return -1;
-  assert(!draft->touched[key]); /* nobody sets a key twice in one draft */
-  draft->origin[key] = (struct colockp_origin){source, memory};
-  draft->touched[key] = true;
-  return 0;
-}
-
 static int no_memory(void) { return colockp_fail(COLOCK_ENOMEM, 0, "no memory for the configuration"); }
 
 int colock_config_new(colock_config **config) {

@@ -4,6 +4,7 @@
 #include "error.h"
 #include "nearest.h"
 #include "utf8.h"
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -144,4 +145,14 @@ int colockp_key_parse(const struct colockp_key *key, const char *text, struct co
   char shown[SHOWN];
   colockp_escape(shown, sizeof shown, text);
   return parse[key->type](key, text, shown, settings, value, reason);
+}
+
+int colockp_draft_set(struct colockp_draft *draft, int key, const char *text, const char *source, char *memory,
+                      char *reason) {
+  if (colockp_key_parse(&colockp_keys[key], text, &draft->settings, draft->value[key], reason) != 0)
+    return -1;
+  assert(!draft->touched[key]); /* nobody sets a key twice in one draft */
+  draft->origin[key] = (struct colockp_origin){source, memory};
+  draft->touched[key] = true;
+  return 0;
 }

@@ -81,31 +81,12 @@ int colockp_inspect(int fd, off_t size, struct colockp_header *header, enum colo
   return 0;
 }
 
-/* Zeros are written only at the end of the file, behind all that anybody uses: an emulation that rewrites bytes would
- * undo others' stores. They leave no hole, so that all below the end is allocated. */
-int colockp_allocate(int fd, int64_t from, int64_t to) {
-  static const char zeros[65536];
-  int error;
-  do
-    error = colockp_system.fallocate(fd, 0, from, to - from) == 0 ? 0 : errno;
-  while (error == EINTR);
-  if (error != EOPNOTSUPP && error != ENOSYS)
-    return error;
-  struct stat st;
-  if (colockp_system.fstat(fd, &st) != 0)
-    return errno;
-  error = 0;
-  for (int64_t at = st.st_size; at < to && error == 0; at += (int64_t)sizeof zeros)
-    error = write_at(fd, zeros, to - at < (int64_t)sizeof zeros ? (size_t)(to - at) : sizeof zeros, at);
-  return error;
-}
-
 static int allocate_parts(int fd, uint32_t capacity) {
-  int error = colockp_allocate(fd, 0, COLOCKP_AT_QUEUE + (int64_t)capacity * 16);
+  int error = colockp_filesystem_allocate(fd, 0, COLOCKP_AT_QUEUE + (int64_t)capacity * 16);
   if (error == 0)
-    error = colockp_allocate(fd, COLOCKP_AT_BELLS, COLOCKP_AT_BELLS + (int64_t)capacity * 4);
+    error = colockp_filesystem_allocate(fd, COLOCKP_AT_BELLS, COLOCKP_AT_BELLS + (int64_t)capacity * 4);
   if (error == 0)
-    error = colockp_allocate(fd, COLOCKP_AT_SLOTS, colockp_file_size(capacity));
+    error = colockp_filesystem_allocate(fd, COLOCKP_AT_SLOTS, colockp_file_size(capacity));
   return error;
 }
 

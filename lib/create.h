@@ -32,7 +32,4 @@ int colockp_create_bare(struct colockp_region *region, unsigned mode);
  * it; ESTALE: the name leads elsewhere by now. Else an errno. */
 int colockp_settle(struct colockp_region *region);
 
-/* Allocate [from, to) so that no later store can meet a full disk. 0 or an errno. */
-int colockp_allocate(int fd, int64_t from, int64_t to);
-
 #endif

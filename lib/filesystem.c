@@ -4,6 +4,7 @@
  * disk, which would be a SIGBUS: where stores copy their page (btrfs), the file is made without copy on write. */
 #define _GNU_SOURCE
 #include "filesystem.h"
+#include "config.h"
 #include "error.h"
 #include "system.h"
 
@@ -27,37 +28,37 @@ static const struct {
   { 0x7461636f, REMOTE, "ocfs2" }
 };
 
-static int check_no_copying(const struct colockp_region *region, int fd) {
+static int check_no_copying(const char *path, int fd) {
   long flags = 0;
   if (colockp_system.ioctl_long(fd, FS_IOC_GETFLAGS, &flags) != 0)
-    return colockp_fail(COLOCK_ESYSTEM, errno, "%s: cannot ask for its flags: %m", region->escaped);
+    return colockp_fail(COLOCK_ESYSTEM, errno, "%s: cannot ask for its flags: %m", path);
   if (flags & FS_NOCOW_FL)
     return 0;
   return colockp_fail(COLOCK_ENOLOCKS, 0,
                       "%s: a btrfs file with copy on write (a copy of a lock file?), where a full disk would kill its "
-                      "users; delete it when nobody has it open", region->escaped);
+                      "users; delete it when nobody has it open", path);
 }
 
-int colockp_filesystem_check(const struct colockp_region *region, int fd, int carrier, off_t size) {
+int colockp_filesystem_check(const char *path, int fd, int carrier, off_t size) {
   struct statfs fs;
   if (colockp_system.fstatfs(fd, &fs) != 0)
-    return colockp_fail(COLOCK_ESYSTEM, errno, "%s: cannot ask for its file system: %m", region->escaped);
+    return colockp_fail(COLOCK_ESYSTEM, errno, "%s: cannot ask for its file system: %m", path);
   for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
     if (known[i].type != (unsigned long)fs.f_type)
       continue;
     if (known[i].kind == COPYING && size > 0)
-      return check_no_copying(region, fd);
+      return check_no_copying(path, fd);
     if (known[i].kind != REMOTE)
       return 0;
     return colockp_fail(COLOCK_ENOLOCKS, 0,
                         "%s: on a network or user-space file system (%s), which cannot carry a mapped lock file; keep "
-                        "it on a local one", region->escaped, known[i].name);
+                        "it on a local one", path, known[i].name);
   }
   if (carrier == COLOCKP_CHOOSE_MAPPED)
     return 0;
   return colockp_fail(COLOCK_ENOLOCKS, 0,
                       "%s: on a file system (type 0x%lx) that is not known to carry a mapped lock file; keep it "
-                      "elsewhere, or set carrier: mapped if that file system is local", region->escaped,
+                      "elsewhere, or set carrier: mapped if that file system is local", path,
                       (unsigned long)fs.f_type);
 }
 
@@ -72,4 +73,30 @@ int colockp_filesystem_prepare(int fd) {
     return errno;
   flags |= FS_NOCOW_FL;
   return colockp_system.ioctl_long(fd, FS_IOC_SETFLAGS, &flags) == 0 ? 0 : errno;
+}
+
+/* Zeros are written only at the end of the file, behind all that anybody uses: an emulation that rewrites bytes would
+ * undo others' stores. They leave no hole, so that all below the end is allocated. */
+static int write_zeros(int fd, off_t to) {
+  static const char zeros[65536];
+  struct stat st;
+  if (colockp_system.fstat(fd, &st) != 0)
+    return errno;
+  for (off_t at = st.st_size; at < to;) {
+    size_t size = to - at < (off_t)sizeof zeros ? (size_t)(to - at) : sizeof zeros;
+    ssize_t n = colockp_system.pwrite(fd, zeros, size, at);
+    if (n > 0)
+      at += n;
+    else if (n == 0 || errno != EINTR)
+      return n < 0 ? errno : EIO;
+  }
+  return 0;
+}
+
+int colockp_filesystem_allocate(int fd, off_t from, off_t to) {
+  int error;
+  do
+    error = colockp_system.fallocate(fd, 0, from, to - from) == 0 ? 0 : errno;
+  while (error == EINTR);
+  return error == EOPNOTSUPP || error == ENOSYS ? write_zeros(fd, to) : error;
 }

@@ -46,7 +46,7 @@ static bool lockish(const char *name) {
 
 static int create(const struct opening *o) {
   struct colockp_region *region = o->region;
-  int code = colockp_filesystem_check(region, region->directory.fd, o->settings->carrier, 0);
+  int code = colockp_filesystem_check(region->escaped, region->directory.fd, o->settings->carrier, 0);
   if (code)
     return code;
   int error = colockp_create_whole(region, o->settings->file_mode);
@@ -131,7 +131,7 @@ static int accept(struct opening *o) {
                         "or delete the file when nobody has it open",
                         region->escaped, (unsigned)header.version, (unsigned)header.fingerprint, COLOCKP_VERSION,
                         COLOCKP_FINGERPRINT);
-  int code = colockp_filesystem_check(region, region->file.fd, o->settings->carrier, st.st_size);
+  int code = colockp_filesystem_check(region->escaped, region->file.fd, o->settings->carrier, st.st_size);
   if (code)
     return code;
   if (condition == COLOCKP_BLANK)

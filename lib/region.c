@@ -2,8 +2,8 @@
 #define _GNU_SOURCE
 #include "region.h"
 #include "clock.h"
-#include "create.h"
 #include "error.h"
+#include "filesystem.h"
 #include "log.h"
 #include "range.h"
 #include "system.h"
@@ -168,11 +168,11 @@ uint32_t colockp_region_generation(const struct colockp_region *region) {
 static int allocate_more(struct colockp_region *region, uint32_t from) {
   uint32_t to = from * 2;
   int fd = region->file.fd;
-  int error = colockp_allocate(fd, COLOCKP_AT_QUEUE + (int64_t)from * 16, COLOCKP_AT_QUEUE + (int64_t)to * 16);
+  int error = colockp_filesystem_allocate(fd, COLOCKP_AT_QUEUE + (int64_t)from * 16, COLOCKP_AT_QUEUE + (int64_t)to * 16);
   if (error == 0)
-    error = colockp_allocate(fd, COLOCKP_AT_BELLS + (int64_t)from * 4, COLOCKP_AT_BELLS + (int64_t)to * 4);
+    error = colockp_filesystem_allocate(fd, COLOCKP_AT_BELLS + (int64_t)from * 4, COLOCKP_AT_BELLS + (int64_t)to * 4);
   if (error == 0)
-    error = colockp_allocate(fd, colockp_file_size(from), colockp_file_size(to));
+    error = colockp_filesystem_allocate(fd, colockp_file_size(from), colockp_file_size(to));
   if (error)
     return fail_errno(region, error, "allocate room for more seats");
   atomic_store_explicit(&region->header->capacity, to, memory_order_release);

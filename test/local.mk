@@ -127,7 +127,7 @@ check-asan:
 
 # Each test runs in a child of its suite, and the exit status of a child with an error fails that test by name. Programs
 # that a test executes run as they are: there are thousands, and starting one under memcheck takes a second. Cases
-# with the tag "crowd" start hundreds of processes and are left out.
+# with the tag "native" say why they make no sense there, and are left out.
 MEMCHECK = $(VALGRIND) --quiet --error-exitcode=99 --leak-check=full --show-leak-kinds=definite \
   --errors-for-leak-kinds=definite --trace-children=no
 check-valgrind:
@@ -135,7 +135,7 @@ check-valgrind:
 	  echo 'valgrind is missing. Debian, Ubuntu: apt-get install valgrind. Fedora: dnf install valgrind.' >&2; exit 1; \
 	fi; \
 	build=valgrind; cflags='-g -O1'; $(sub_build); \
-	COLOCK_TEST_SECONDS=$${COLOCK_TEST_SECONDS:-3} CK_TIMEOUT_MULTIPLIER=4 CK_EXCLUDE_TAGS=crowd \
+	COLOCK_TEST_SECONDS=$${COLOCK_TEST_SECONDS:-3} CK_TIMEOUT_MULTIPLIER=4 CK_EXCLUDE_TAGS=native \
 	  $(MAKE) check TOOL_TESTS= BUILD_TESTS= LOG_COMPILER="$(MEMCHECK)"
 
 coverage:

@@ -397,6 +397,7 @@ static int deny(void *arg) {
   for (size_t i = 0; i < 4; i++) {
     struct command *command = command_start_list(arguments[i]);
     int status = command_end(command);
+    command_free(command);
     if (status != 77) return (int)i + 1;
   }
   return 0;

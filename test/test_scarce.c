@@ -196,6 +196,8 @@ static void fill(Suite *suite) {
   tcase_add_test(tcase, without_permission_a_code_or_a_reader_only_lock);
   tcase_add_test(tcase, reader_only_lock_excludes_writers);
   tcase_add_loop_test(tcase, read_only_and_full_file_systems, 0, 3);
+  tcase = test_case(suite, "descriptors", 60);
+  tcase_set_tags(tcase, "native"); /* memcheck has descriptors of its own below the limit */
   tcase_add_test(tcase, descriptor_limit_is_a_code_and_leaks_none);
 }
 

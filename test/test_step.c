@@ -108,7 +108,7 @@ END_TEST
 
 static void fill(Suite *suite) {
   TCase *tcase = test_case(suite, "step", 30 + 20 * test_seconds(2));
-  tcase_set_tags(tcase, "crowd"); /* memcheck cannot be traced through */
+  tcase_set_tags(tcase, "native"); /* memcheck cannot be traced through */
   tcase_add_loop_test(tcase, death_between_any_two_instructions_is_survived, COLOCK_SHARED, COLOCK_EXCLUSIVE + 1);
 }
 
