@@ -94,7 +94,12 @@ static int write_zeros(int fd, off_t to) {
 }
 
 int colockp_filesystem_allocate(int fd, off_t from, off_t to) {
+  struct rlimit limit;
   int error;
+  /* Beyond it the kernel would send SIGXFSZ, which ends the program. */
+  if (colockp_system.getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY &&
+      (rlim_t)to > limit.rlim_cur)
+    return EFBIG;
   do
     error = colockp_system.fallocate(fd, 0, from, to - from) == 0 ? 0 : errno;
   while (error == EINTR);

@@ -11,7 +11,7 @@ int colockp_filesystem_check(const char *path, int fd, int carrier, off_t size);
 /* Before any data: make a new file one whose allocated pages a full disk cannot take away again. 0 or an errno. */
 int colockp_filesystem_prepare(int fd);
 
-/* Allocate [from, to) so that no later store can meet a full disk. 0 or an errno. */
+/* Allocate [from, to) so that no later store can meet a full disk. 0 or an errno; EFBIG: beyond RLIMIT_FSIZE. */
 int colockp_filesystem_allocate(int fd, off_t from, off_t to);
 
 #endif

@@ -85,7 +85,6 @@ int colock_release(colock_hold *hold) {
     colockp_seat_show_state(hold);
     int unlocked = colockp_lane_unlock(hold);
     code = code ? code : unlocked;
-    atomic_thread_fence(memory_order_seq_cst);
   }
   colockp_lock_put(hold);
   return code;

@@ -36,6 +36,10 @@ static int real_ioctl(int fd, unsigned long request, long *argument) {
   return ioctl(fd, request, argument);
 }
 
+static int real_getrlimit(int resource, struct rlimit *limit) {
+  return getrlimit((__rlimit_resource_t)resource, limit); /* an enum of its own in glibc */
+}
+
 static int real_futex_wait(uint32_t *word, uint32_t expected, const struct timespec *relative) {
   return (int)syscall(SYS_futex, word, FUTEX_WAIT, expected, relative, NULL, 0);
 }
@@ -48,9 +52,9 @@ static int real_futex_wake(uint32_t *word, int count) {
   {                                                                                                                    \
     .openat = real_openat, .close = close, .fstat = real_fstat, .fstatat = fstatat, .fstatfs = fstatfs,                \
     .pread = pread, .pwrite = pwrite, .fallocate = fallocate, .fsync = fsync, .fdatasync = fdatasync,                  \
-    .linkat = linkat, .mmap = mmap, .munmap = munmap, .fcntl_lock = real_lock,               \
-    .fcntl_int = real_fcntl, .ioctl_long = real_ioctl, .futex_wait = real_futex_wait, .futex_wake = real_futex_wake,   \
-    .malloc = malloc, .free = free                                                                                     \
+    .linkat = linkat, .mmap = mmap, .munmap = munmap, .fcntl_lock = real_lock, .fcntl_int = real_fcntl,                \
+    .ioctl_long = real_ioctl, .getrlimit = real_getrlimit, .futex_wait = real_futex_wait,                              \
+    .futex_wake = real_futex_wake, .malloc = malloc, .free = free                                                      \
   }
 
 const struct colockp_system colockp_system_default = DEFAULTS;

@@ -8,6 +8,7 @@
 
 #include <fcntl.h>
 #include <stdint.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/types.h>
 #include <sys/vfs.h>
@@ -30,6 +31,7 @@ struct colockp_system {
   int (*fcntl_lock)(int fd, int command, struct flock *range); /* F_OFD_SETLK, F_OFD_GETLK: range.c alone */
   int (*fcntl_int)(int fd, int command, int argument);         /* F_DUPFD_CLOEXEC, F_GETFD, F_SETFD */
   int (*ioctl_long)(int fd, unsigned long request, long *argument); /* FS_IOC_GETFLAGS, FS_IOC_SETFLAGS */
+  int (*getrlimit)(int resource, struct rlimit *limit);
   int (*futex_wait)(uint32_t *word, uint32_t expected, const struct timespec *relative);
   int (*futex_wake)(uint32_t *word, int count);
   void *(*malloc)(size_t size); /* not system calls, but they fail as those do and are tested the same way */

@@ -115,6 +115,7 @@ PLAIN(int, fdatasync, (int fd), (fd))
 PLAIN(int, linkat, (int d1, const char *from, int d2, const char *to, int flags), (d1, from, d2, to, flags))
 PLAIN(int, fcntl_int, (int fd, int command, int argument), (fd, command, argument))
 PLAIN(int, ioctl_long, (int fd, unsigned long request, long *argument), (fd, request, argument))
+PLAIN(int, getrlimit, (int resource, struct rlimit *limit), (resource, limit))
 PLAIN(int, futex_wait, (uint32_t *word, uint32_t expected, const struct timespec *relative), (word, expected, relative))
 #undef PLAIN
 

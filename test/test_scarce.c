@@ -183,6 +183,28 @@ static int with_few_descriptors(void *arg) {
   return refused == 8 ? 0 : 5;
 }
 
+/* The kernel's answer to a store beyond the limit would be a signal that ends the program. */
+static int with_a_file_size_limit(void *arg) {
+  (void)arg;
+  struct rlimit limit = {.rlim_cur = 64 * 1024, .rlim_max = RLIM_INFINITY};
+  colock *lock = NULL;
+  if (setrlimit(RLIMIT_FSIZE, &limit) != 0) return 1;
+  if (colock_open(&lock, test_path("a.lock"), config_of_child) != COLOCK_ESYSTEM) return 2;
+  if (colock_last_errno() != EFBIG || access(test_path("a.lock"), F_OK) == 0) return 3;
+  limit.rlim_cur = RLIM_INFINITY;
+  if (setrlimit(RLIMIT_FSIZE, &limit) != 0) return 4;
+  if (colock_open(&lock, test_path("a.lock"), config_of_child) != COLOCK_OK) return 5;
+  colock_close(lock);
+  return 0;
+}
+
+START_TEST(file_size_limit_is_a_code_and_no_signal) {
+  config_of_child = test_config("verbosity", "quiet", NULL);
+  ck_assert_int_eq(test_in_child(with_a_file_size_limit, NULL), 0);
+  colock_config_free(config_of_child);
+}
+END_TEST
+
 START_TEST(descriptor_limit_is_a_code_and_leaks_none) {
   test_make_lock(test_path("a.lock"));
   config_of_child = test_config("timeout", "200ms", NULL);
@@ -196,6 +218,7 @@ static void fill(Suite *suite) {
   tcase_add_test(tcase, without_permission_a_code_or_a_reader_only_lock);
   tcase_add_test(tcase, reader_only_lock_excludes_writers);
   tcase_add_loop_test(tcase, read_only_and_full_file_systems, 0, 3);
+  tcase_add_test(tcase, file_size_limit_is_a_code_and_no_signal);
   tcase = test_case(suite, "descriptors", 60);
   tcase_set_tags(tcase, "native"); /* memcheck has descriptors of its own below the limit */
   tcase_add_test(tcase, descriptor_limit_is_a_code_and_leaks_none);
