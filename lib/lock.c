@@ -295,6 +295,19 @@ static bool search_lock(struct colockp_member *member, void *arg) {
   return false;
 }
 
+static int fail_parent(const colock *lock, const struct colockp_region *region) {
+  char who[COLOCKP_DESCRIBED] = "a process without a name";
+  colock_report *report = NULL;
+  if (colockp_report_new(&report, lock->path) == 0 && colockp_report_fill(report, region->file.fd) == 0)
+    for (size_t i = 0; i < report->now.count; i++)
+      if (report->now.entries[i].slot == lock->parent.slot)
+        colockp_describe(&report->now.entries[i], who, sizeof who);
+  colock_report_free(report);
+  return colockp_fail(COLOCK_EDEADLK, 0,
+                      "%s: held by %s, the colock run that started this command (COLOCK_FILE); it would be waited for "
+                      "for ever", region->escaped, who);
+}
+
 int colockp_lock_deadlock(colock *lock, const colock_hold *seat) {
   const struct colockp_region *region = seat->region;
   if (blocking_holds > 0) {
@@ -311,9 +324,6 @@ int colockp_lock_deadlock(colock *lock, const colock_hold *seat) {
   if (parent->slot != COLOCKP_NO_PARENT && parent->device == region->device && parent->inode == region->inode &&
       parent->generation == colockp_region_generation(region) &&
       colockp_report_holds(region->file.fd, parent->slot, parent->generation, parent->hold_id, region->escaped) == 1)
-    return colockp_fail(COLOCK_EDEADLK, 0,
-                        "%s: the colock run that started this command holds it (COLOCK_FILE), and would be waited for "
-                        "for ever",
-                        region->escaped);
+    return fail_parent(lock, region);
   return 0;
 }

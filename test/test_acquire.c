@@ -243,6 +243,9 @@ START_TEST(command_of_a_run_does_not_wait_for_its_parent) {
   ck_assert_int_eq(agent_call(command, "open %s", agent_word(path)), COLOCK_OK);
   ck_assert_int_eq(agent_call(command, "acquire x -1"), COLOCK_EDEADLK);
   ck_assert_ptr_nonnull(strstr(command->text, "colock run"));
+  char parent[32];
+  snprintf(parent, sizeof parent, "[%d]", getpid());
+  ck_assert_msg(strstr(command->text, parent) != NULL, "%s", command->text);
   ck_assert_int_eq(agent_call(command, "acquire s 1000"), COLOCK_EDEADLK);
   ck_assert_int_eq(agent_call(command, "try s"), COLOCK_EBUSY);
   struct agent *stranger = agent_open(path); /* waits as ever */
