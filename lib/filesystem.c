@@ -1,7 +1,7 @@
 /* filesystem.c - a table of file systems.
  *
- * Local ones keep a shared mapping coherent and honour record locks. A store into an allocated page must not meet a full
- * disk, which would be a SIGBUS: where stores copy their page (btrfs), the file is made without copy on write. */
+ * Local ones keep a shared mapping coherent and honour record locks. A store into an allocated page must not meet a
+ * full disk, which would be a SIGBUS: where stores copy their page (btrfs), the file is made without copy on write. */
 #define _GNU_SOURCE
 #include "filesystem.h"
 #include "config.h"

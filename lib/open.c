@@ -26,10 +26,6 @@ struct opening {
   unsigned flags;
 };
 
-static int fail_errno(const struct colockp_region *region, int error, const char *what) {
-  return colockp_fail(colockp_code_of_errno(error), error, "%s: cannot %s: %s", region->escaped, what, strerror(error));
-}
-
 static const char *kind_of(mode_t mode) {
   return S_ISDIR(mode) ? "a directory" : S_ISLNK(mode) ? "a symbolic link: name its target instead"
        : S_ISFIFO(mode) ? "a FIFO" : S_ISSOCK(mode) ? "a socket" : "a device";
@@ -56,7 +52,7 @@ static int create(const struct opening *o) {
     colockp_log(region->verbosity, COLOCKP_INFO, "%s: created", region->escaped);
   if (error == 0 || error == EEXIST || error == EAGAIN || error == ESTALE)
     return AGAIN;
-  return fail_errno(region, error, "create");
+  return colockp_region_fail(region, error, "create");
 }
 
 /* Blank, damaged or rebooted: bring it in order, wait for whoever is at it, or say why not. */
@@ -71,7 +67,7 @@ static int settle(struct opening *o, enum colockp_condition condition) {
   if (error == ESTALE)
     return AGAIN;
   if (error != EAGAIN)
-    return fail_errno(region, error, condition == COLOCKP_BLANK ? "lay out" : "rebuild");
+    return colockp_region_fail(region, error, condition == COLOCKP_BLANK ? "lay out" : "rebuild");
   if (condition == COLOCKP_REBOOTED)
     return 0; /* a boot id is a hint; somebody lives here, so the words are good */
   if (colockp_region_pause(&o->delay_ns, o->deadline_ns))
@@ -94,7 +90,7 @@ static int blank(struct opening *o) {
    * young. */
   struct stat st;
   if (colockp_system.fstat(region->file.fd, &st) != 0)
-    return fail_errno(region, errno, "look at it");
+    return colockp_region_fail(region, errno, "look at it");
   int64_t age_ns = colockp_wall_ns() - ((int64_t)st.st_ctim.tv_sec * 1000000000 + st.st_ctim.tv_nsec);
   if ((age_ns < YOUNG_NS ||
        colockp_range_taken(region->file.fd, COLOCKP_RANGE_EXCLUSIVE, COLOCKP_ALL_FROM, COLOCKP_ALL_LENGTH) == 1) &&
@@ -112,7 +108,7 @@ static int accept(struct opening *o) {
   enum colockp_condition condition;
   struct stat st;
   if (colockp_system.fstat(region->file.fd, &st) != 0)
-    return fail_errno(region, errno, "look at it");
+    return colockp_region_fail(region, errno, "look at it");
   if (!S_ISREG(st.st_mode))
     return refuse_kind(region, st.st_mode);
   if (st.st_nlink == 0)
@@ -121,7 +117,7 @@ static int accept(struct opening *o) {
   region->inode = st.st_ino;
   int error = colockp_inspect(region->file.fd, st.st_size, &header, &condition);
   if (error)
-    return fail_errno(region, error, "read");
+    return colockp_region_fail(region, error, "read");
   if (condition == COLOCKP_FOREIGN)
     return colockp_fail(COLOCK_EFOREIGN, 0, "%s: has somebody else's content, so left untouched; choose another name",
                         region->escaped);
@@ -164,7 +160,7 @@ static int turn(struct opening *o) {
     if (errno == ENOENT && (o->flags & COLOCKP_CREATE))
       return create(o);
     return errno == ENOENT ? colockp_fail(COLOCK_ENOENT, errno, "%s: no such file", region->escaped)
-                           : fail_errno(region, errno, "find");
+                           : colockp_region_fail(region, errno, "find");
   }
   if (!S_ISREG(st.st_mode))
     return refuse_kind(region, st.st_mode);
@@ -177,7 +173,7 @@ static int turn(struct opening *o) {
   if (error == ENOENT || error == ELOOP || error == ENXIO)
     return AGAIN;
   if (error)
-    return fail_errno(region, error, "open");
+    return colockp_region_fail(region, error, "open");
   int code = accept(o);
   if (code == AGAIN)
     colockp_fd_close(&region->file);

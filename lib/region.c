@@ -13,7 +13,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-static int fail_errno(const struct colockp_region *region, int error, const char *what) {
+int colockp_region_fail(const struct colockp_region *region, int error, const char *what) {
   return colockp_fail(colockp_code_of_errno(error), error, "%s: cannot %s: %s", region->escaped, what, strerror(error));
 }
 
@@ -30,7 +30,7 @@ static char *copy_text(const char *text, size_t size) {
 static int open_directory(struct colockp_region *region, const struct colockp_region *before) {
   if (before && *region->path != '/') {
     int error = colockp_fd_open(&region->directory, false, before->directory.fd, ".", O_PATH | O_DIRECTORY, 0);
-    return error ? fail_errno(region, error, "open its directory") : 0;
+    return error ? colockp_region_fail(region, error, "open its directory") : 0;
   }
   if (*region->name == 0 || strcmp(region->name, ".") == 0 || strcmp(region->name, "..") == 0)
     return *region->path ? colockp_fail(COLOCK_EFOREIGN, 0, "%s: not a lock file but a directory; left untouched",
@@ -42,7 +42,7 @@ static int open_directory(struct colockp_region *region, const struct colockp_re
     return colockp_fail(COLOCK_ENOMEM, 0, "%s: out of memory", region->escaped);
   int error = colockp_fd_open(&region->directory, false, AT_FDCWD, directory, O_PATH | O_DIRECTORY, 0);
   colockp_system.free(directory);
-  return error ? fail_errno(region, error, "open its directory") : 0;
+  return error ? colockp_region_fail(region, error, "open its directory") : 0;
 }
 
 int colockp_region_new(struct colockp_region **out, const char *path, const struct colockp_region *before,
@@ -95,7 +95,7 @@ void colockp_region_unref(struct colockp_region *region) {
 int colockp_region_map(struct colockp_region *region) {
   void *at = colockp_system.mmap(NULL, COLOCKP_MAPPED, PROT_READ | PROT_WRITE, MAP_SHARED, region->file.fd, 0);
   if (at == MAP_FAILED)
-    return fail_errno(region, errno, "map");
+    return colockp_region_fail(region, errno, "map");
   region->header = at;
   region->queue = (void *)((char *)at + COLOCKP_AT_QUEUE);
   region->bells = (void *)((char *)at + COLOCKP_AT_BELLS);
@@ -148,7 +148,7 @@ int colockp_region_named(const struct colockp_region *region) {
     if (errno == EACCES) /* privileges were dropped since: we cannot tell; a deleted file still shows by its links */
       return 0;
     return errno == ENOENT ? colockp_fail(COLOCK_ELOST, 0, "%s: the lock file was deleted or renamed", region->escaped)
-                           : fail_errno(region, errno, "find");
+                           : colockp_region_fail(region, errno, "find");
   }
   if (st.st_dev != region->device || st.st_ino != region->inode)
     return colockp_fail(COLOCK_ELOST, 0, "%s: the lock file was replaced by another", region->escaped);
@@ -168,13 +168,13 @@ uint32_t colockp_region_generation(const struct colockp_region *region) {
 static int allocate_more(struct colockp_region *region, uint32_t from) {
   uint32_t to = from * 2;
   int fd = region->file.fd;
-  int error = colockp_filesystem_allocate(fd, COLOCKP_AT_QUEUE + (int64_t)from * 16, COLOCKP_AT_QUEUE + (int64_t)to * 16);
+  int error = colockp_filesystem_allocate(fd, COLOCKP_AT_QUEUE + (off_t)from * 16, COLOCKP_AT_QUEUE + (off_t)to * 16);
   if (error == 0)
-    error = colockp_filesystem_allocate(fd, COLOCKP_AT_BELLS + (int64_t)from * 4, COLOCKP_AT_BELLS + (int64_t)to * 4);
+    error = colockp_filesystem_allocate(fd, COLOCKP_AT_BELLS + (off_t)from * 4, COLOCKP_AT_BELLS + (off_t)to * 4);
   if (error == 0)
     error = colockp_filesystem_allocate(fd, colockp_file_size(from), colockp_file_size(to));
   if (error)
-    return fail_errno(region, error, "allocate room for more seats");
+    return colockp_region_fail(region, error, "allocate room for more seats");
   atomic_store_explicit(&region->header->capacity, to, memory_order_release);
   colockp_log(region->verbosity, COLOCKP_INFO, "%s: grown to %u slots", region->escaped, (unsigned)to);
   return 0;
@@ -206,7 +206,7 @@ int colockp_region_grow(struct colockp_region *region, int fd, uint32_t capacity
                           (long long)header->guard_pid);
   }
   if (error)
-    return fail_errno(region, error, "lock its guard");
+    return colockp_region_fail(region, error, "lock its guard");
   header->guard_slot = COLOCKP_GUARD_NO_SLOT;
   header->guard_pid = getpid();
   int code = 0;

@@ -60,6 +60,9 @@ uint32_t colockp_region_generation(const struct colockp_region *region);
  * ESYSTEM. */
 int colockp_region_grow(struct colockp_region *region, int fd, uint32_t capacity, int64_t deadline_ns);
 
+/* "PATH: cannot WHAT: strerror", with the code that fits the errno. */
+int colockp_region_fail(const struct colockp_region *region, int error, const char *what);
+
 /* Sleep a little, longer each time (1 ms up), not past the deadline; false when it has passed. For the rare waits of
  * opening. */
 bool colockp_region_pause(int64_t *delay_ns, int64_t deadline_ns);

@@ -15,10 +15,6 @@
 #define SEAT_FLAGS (O_NOFOLLOW | O_NOCTTY | O_NONBLOCK)
 #define TAKEN_TRIES 16 /* slots that look taken, tried before the file is made larger: their owners may be dead */
 
-static int fail_errno(const struct colockp_region *region, int error, const char *what) {
-  return colockp_fail(colockp_code_of_errno(error), error, "%s: cannot %s: %s", region->escaped, what, strerror(error));
-}
-
 /* Words are stored one by one, relaxed: a reader that catches us half way sees an odd or changed sequence and looks
  * again. */
 static void store_words(_Atomic uint64_t *to, const void *from, size_t size) {
@@ -104,7 +100,7 @@ static int map_slot(struct colock_hold *seat) {
     int error = errno;
     atomic_store_explicit(&seat->region->queue[seat->number].published, COLOCKP_SEAT_FREE, memory_order_relaxed);
     colockp_range_unlock(seat->file.fd, COLOCKP_BYTE_SLOT + seat->number, 1);
-    return fail_errno(seat->region, error, "map a slot");
+    return colockp_region_fail(seat->region, error, "map a slot");
   }
   seat->slot = at;
   atomic_fetch_or_explicit(&seat->slot->sequence, 0, memory_order_relaxed); /* one fault, not two: see region.c */
@@ -152,7 +148,7 @@ static int read_capacity(const struct colock_hold *seat, off_t *size, uint32_t *
   bool possible = *capacity >= COLOCKP_SLOTS_MIN && *capacity <= COLOCKP_SLOTS_MAX;
   if (possible && colockp_file_size(*capacity) > *size) { /* grown since, or damaged */
     if (colockp_system.fstat(seat->file.fd, &st) != 0)
-      return fail_errno(region, errno, "look at it");
+      return colockp_region_fail(region, errno, "look at it");
     *size = st.st_size;
   }
   if (possible && colockp_file_size(*capacity) <= *size)
@@ -172,7 +168,7 @@ static int take_slot(struct colock_hold *seat, off_t size, int64_t deadline_ns) 
     if (error == 0)
       return 0;
     if (error != EAGAIN)
-      return fail_errno(region, error, "lock a slot");
+      return colockp_region_fail(region, error, "lock a slot");
     if (being_settled(seat)) {
       if (!colockp_region_pause(&delay_ns, deadline_ns))
         return colockp_fail(COLOCK_ETIMEDOUT, 0, "%s: another process is rebuilding it", region->escaped);
@@ -192,9 +188,9 @@ static int open_seat(struct colock_hold *seat, off_t *size) {
   if (error == ENOENT || error == ELOOP)
     return colockp_region_named(region);
   if (error)
-    return fail_errno(region, error, "open a seat");
+    return colockp_region_fail(region, error, "open a seat");
   if (colockp_system.fstat(seat->file.fd, &st) != 0)
-    return fail_errno(region, errno, "look at it");
+    return colockp_region_fail(region, errno, "look at it");
   if (st.st_dev != region->device || st.st_ino != region->inode)
     return colockp_fail(COLOCK_ELOST, 0, "%s: the lock file was replaced by another", region->escaped);
   seat->changed = st.st_ctim;
@@ -275,7 +271,7 @@ int colockp_seat_look(struct colock_hold *seat) {
   struct stat st;
   if (colockp_system.fstat(seat->file.fd, &st) != 0) {
     seat->broken = true;
-    return fail_errno(seat->region, errno, "look at it");
+    return colockp_region_fail(seat->region, errno, "look at it");
   }
   if (st.st_nlink == 0) {
     seat->lost = true;

@@ -41,10 +41,10 @@ static void unmount_overlay(void) {
   umount2(test_path("fs"), MNT_DETACH);
 }
 
-#define NEED_OVERLAY()                                                                                                 \
-  if (!mount_overlay()) {                                                                                              \
-    test_skip("no overlay could be mounted (needs root and mount namespaces)");                                             \
-    return;                                                                                                            \
+#define NEED_OVERLAY() \
+  if (!mount_overlay()) { \
+    test_skip("no overlay could be mounted (needs root and mount namespaces)"); \
+    return; \
   }
 
 START_TEST(second_door_is_refused_while_somebody_uses_the_first) {

@@ -246,7 +246,7 @@ static void *create_slowly(void *path) {
   return (void *)(intptr_t)code;
 }
 
-/* As a new thread in the child would that gets this memory for its stack. A sanitizer takes it for the old thread's yet. */
+/* As a new thread in the child would that gets this memory for its stack. To a sanitizer it is still the old one's. */
 __attribute__((no_sanitize("address"))) static void scribble(void) {
   for (volatile char *at = creators_stack; at < creators_frame - 4096; at++) *at = 0x55;
 }
