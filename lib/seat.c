@@ -13,7 +13,7 @@
 #include <sys/mman.h>
 
 #define SEAT_FLAGS (O_NOFOLLOW | O_NOCTTY | O_NONBLOCK)
-#define TAKEN_TRIES 16 /* slots that look taken, tried before the file is made larger: their owners may be dead */
+#define TAKEN_TRIES 4 /* slots that look taken, tried before the file is made larger: their owners may be dead */
 
 /* Words are stored one by one, relaxed: a reader that catches us half way sees an odd or changed sequence and looks
  * again. */
