@@ -48,7 +48,8 @@ static bool marked(const char *path) {
   return header.writer != 0 || header.abandoned != 0;
 }
 
-static bool die_once(const struct scenario *scenario, long at) {
+/* One death and its successor, who took that long. True: the victim had done all of the operation. */
+static bool die_once(const struct scenario *scenario, long at, int64_t *took) {
   const char *path = test_path("a.lock");
   bool *completed = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   ck_assert_ptr_ne(completed, MAP_FAILED);
@@ -60,18 +61,26 @@ static bool die_once(const struct scenario *scenario, long at) {
   munmap(completed, 4096);
   scenario_end_others();
   bool expected = marked(path), abandoned = false;
-  int64_t took = scenario_successor(path, &abandoned);
-  ck_assert_msg(took < BOUND_MS, "%s, killed at call %ld: the next took %d ms", scenario->name, at, (int)took);
+  *took = scenario_successor(path, &abandoned);
   ck_assert_msg(abandoned == expected, "%s, killed at call %ld: %s a mark, and the next was told %s", scenario->name,
                 at, expected ? "left" : "did not leave", abandoned ? "of it" : "nothing");
   ck_assert_msg(test_free(path), "%s, killed at call %ld: a lock is left", scenario->name, at);
   return over;
 }
 
+/* A wait of ours comes back each time; a disk that stalls in the successor's fsync does not. */
+static bool die_in_time(const struct scenario *scenario, long at) {
+  int64_t took = BOUND_MS;
+  bool over = false;
+  for (int tries = 0; tries < 3 && took >= BOUND_MS; tries++) over = die_once(scenario, at, &took);
+  ck_assert_msg(took < BOUND_MS, "%s, killed at call %ld: the next took %d ms", scenario->name, at, (int)took);
+  return over;
+}
+
 START_TEST(successor_of_the_dead_gets_the_lock) {
   const struct scenario *scenario = &scenarios[_i];
   long at = 1;
-  while (!die_once(scenario, at)) {
+  while (!die_in_time(scenario, at)) {
     at++;
     ck_assert_msg(at < CALLS_MAX, "%s does not end", scenario->name);
   }
