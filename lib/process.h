@@ -21,8 +21,7 @@ struct colockp_fd {
   struct colockp_fd *next, *previous; /* under the fork lock */
 };
 
-/* openat and register in one step that no fork can split; the descriptor is above 2 and close-on-exec. 0 or an errno.
- */
+/* openat and register in one step that no fork can split; above 2, close-on-exec. 0 or an errno. */
 int colockp_fd_open(struct colockp_fd *fd, bool locks, int directory, const char *name, int flags, mode_t mode);
 void colockp_fd_close(struct colockp_fd *fd);
 /* Whether children keep it, across exec too. 0 or an errno. */

@@ -1,5 +1,4 @@
-/* range.h - byte ranges of a lock file: the only user of record locks (F_OFD_SETLK, F_OFD_GETLK; never F_OFD_SETLKW).
- */
+/* range.h - byte ranges of a lock file: the only user of record locks (F_OFD_SETLK and _GETLK; never _SETLKW). */
 #ifndef COLOCKP_RANGE_H
 #define COLOCKP_RANGE_H
 
