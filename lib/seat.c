@@ -74,11 +74,6 @@ static void move_in(struct colock_hold *seat, const char *label) {
   _Static_assert(offsetof(struct colockp_activity, hold_id) % 8 == 0, "hold_id is a word");
   uint64_t hold_id =
       atomic_load_explicit(&slot->activity[offsetof(struct colockp_activity, hold_id) / 8], memory_order_relaxed);
-  uint32_t in_use = atomic_load_explicit(&seat->region->header->slots_in_use, memory_order_relaxed);
-  while (in_use <= seat->number &&
-         !atomic_compare_exchange_weak_explicit(&seat->region->header->slots_in_use, &in_use, seat->number + 1,
-                                                memory_order_release, memory_order_relaxed))
-    ;
   colockp_queue_clear(seat->region, seat->number);
   memset(&seat->activity, 0, sizeof seat->activity);
   seat->activity.hold_id = hold_id;
@@ -108,14 +103,28 @@ static int map_slot(struct colock_hold *seat) {
   return 0;
 }
 
-/* 0: ours. EAGAIN: somebody lives there. */
+/* 0: ours, and shown to be. EAGAIN: somebody lives there. */
 static int try_slot(struct colock_hold *seat, uint32_t number) {
+  struct colockp_header *header = seat->region->header;
   int error = colockp_range_lock(seat->file.fd, COLOCKP_RANGE_EXCLUSIVE, COLOCKP_BYTE_SLOT + number, 1);
-  if (error == 0) {
-    seat->number = number;
-    atomic_store_explicit(&seat->region->queue[number].published, COLOCKP_SEAT_TAKEN, memory_order_relaxed);
-  }
-  return error;
+  if (error)
+    return error;
+  seat->number = number;
+  atomic_store_explicit(&seat->region->queue[number].published, COLOCKP_SEAT_TAKEN, memory_order_relaxed);
+  uint32_t in_use = atomic_load_explicit(&header->slots_in_use, memory_order_relaxed);
+  while (in_use <= number && !atomic_compare_exchange_weak_explicit(&header->slots_in_use, &in_use, number + 1,
+                                                                    memory_order_release, memory_order_relaxed))
+    ;
+  return 0;
+}
+
+/* Whose SLOT byte lies in another lock table may be seated on this very slot: nothing is written to it before, and it
+ * goes on to look taken after. The next owner puts that right. */
+static int check_device(const struct colock_hold *seat) {
+  int code = colockp_region_device(seat->region);
+  if (code)
+    colockp_range_unlock(seat->file.fd, COLOCKP_BYTE_SLOT + seat->number, 1);
+  return code;
 }
 
 /* Slots that look free, then a few that look taken, then those never used. EAGAIN: none below capacity. */
@@ -212,11 +221,11 @@ int colockp_seat_claim(struct colockp_region *region, const char *label, int64_t
   if (code == 0 && !region->read_only) {
     code = take_slot(seat, size, deadline_ns);
     if (code == 0)
+      code = check_device(seat);
+    if (code == 0)
       code = map_slot(seat);
-    if (code == 0) {
+    if (code == 0)
       move_in(seat, label);
-      code = colockp_region_device(region);
-    }
   }
   if (code) {
     colockp_seat_free(seat);

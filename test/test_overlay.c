@@ -5,6 +5,7 @@
 #define _GNU_SOURCE
 #include "agent.h"
 #include "support.h"
+#include "system.h"
 
 #include <errno.h>
 #include <sched.h>
@@ -69,6 +70,41 @@ START_TEST(passed_on_and_ended_is_not_in_use) {
   ck_assert_int_eq(agent_call(overlay, "release 0"), COLOCK_OK);
   ck_assert_int_eq(agent_call(overlay, "close"), COLOCK_OK);
   ck_assert_int_eq(agent_call(upper, "open %s", agent_word(test_path("fs/upper/a.lock"))), COLOCK_OK);
+  unmount_overlay();
+}
+END_TEST
+
+static struct agent *other_door;
+
+/* Our SLOT byte is locked and not shown yet: through the other door somebody takes the same slot, and the lock. */
+static int interfering_lock(int fd, int command, struct flock *range) {
+  int result = colockp_system_default.fcntl_lock(fd, command, range);
+  if (command == F_OFD_SETLK && range->l_type == F_WRLCK && range->l_start == COLOCKP_BYTE_SLOT && range->l_len == 1) {
+    colockp_system = colockp_system_default;
+    ck_assert_int_eq(agent_call(other_door, "open %s", agent_word(test_path("fs/upper/a.lock"))), COLOCK_OK);
+    ck_assert_int_eq(agent_call(other_door, "acquire x 0"), COLOCK_OK);
+  }
+  return result;
+}
+
+/* Once in a hundred thousand turns both were seated on one slot, and he who was then refused gave it back: the other,
+ * who held on, was not to be seen any more, and the first door stood open beside him. */
+START_TEST(refused_at_the_second_door_takes_nothing_back) {
+  NEED_OVERLAY();
+  const char *path = test_path("fs/merged/a.lock");
+  colock *lock = NULL;
+  colock_config *config = test_config("verbosity", "quiet", NULL);
+  colock_close(test_open(path));
+  other_door = agent_start();
+  colockp_system.fcntl_lock = interfering_lock;
+  must_be(COLOCK_ECORRUPT, colock_open(&lock, path, config));
+  must_be(COLOCK_ECORRUPT, colock_open(&lock, path, config));
+  ck_assert_int_eq(agent_call(other_door, "check 0"), COLOCK_OK);
+  ck_assert_int_eq(agent_call(other_door, "release 0"), COLOCK_OK);
+  ck_assert_int_eq(agent_call(other_door, "close"), COLOCK_OK);
+  must(colock_open(&lock, path, config));
+  colock_close(lock);
+  colock_config_free(config);
   unmount_overlay();
 }
 END_TEST
@@ -138,6 +174,7 @@ static void fill(Suite *suite) {
   TCase *tcase = test_case(suite, "overlay", 60);
   tcase_add_test(tcase, second_door_is_refused_while_somebody_uses_the_first);
   tcase_add_test(tcase, passed_on_and_ended_is_not_in_use);
+  tcase_add_test(tcase, refused_at_the_second_door_takes_nothing_back);
   tcase_add_test(tcase, both_doors_at_once_never_let_two_in);
 }
 
