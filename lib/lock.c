@@ -44,6 +44,12 @@ static char *copy_text(const char *text, const char *suffix) {
   return copy;
 }
 
+#define TURNS_MOST 100 /* how often a file may be replaced while we get a seat on it */
+
+static int fail_restless(const struct colockp_region *region) {
+  return colockp_fail(COLOCK_ETIMEDOUT, 0, "%s: is being deleted or replaced again and again", region->escaped);
+}
+
 static int64_t open_deadline(int64_t ns) {
   ns = ns < OPEN_LEAST_NS ? OPEN_LEAST_NS : ns > OPEN_MOST_NS ? OPEN_MOST_NS : ns;
   return colockp_time_add(colockp_now_ns(), ns);
@@ -62,14 +68,22 @@ static struct colockp_parent find_parent(void) {
   return found;
 }
 
+/* The file may be replaced between its opening and a seat's: then all begins anew on the new one, not for ever. */
 static int open_seats(colock *lock, int64_t deadline_ns) {
+  int turns = 0;
   for (int i = 0; i < lock->settings.seats; i++) {
     colock_hold *seat;
     int code = colockp_seat_claim(lock->region, lock->label, deadline_ns, &seat);
+    if (code == COLOCK_ELOST) {
+      code = ++turns < TURNS_MOST ? colockp_lock_refresh(lock, lock->region, lock->settings.timeout_ns)
+                                  : fail_restless(lock->region);
+      i = -1;
+    } else if (code == 0) {
+      colockp_lock_use(lock, seat);
+      colockp_lock_put(seat);
+    }
     if (code)
       return code;
-    colockp_lock_use(lock, seat);
-    colockp_lock_put(seat);
   }
   return 0;
 }
@@ -192,7 +206,7 @@ void colockp_lock_use(colock *lock, colock_hold *seat) {
 
 int colockp_lock_take(colock *lock, int64_t timeout_ns, colock_hold **out) {
   uint32_t forks = colockp_fork_count();
-  for (;;) {
+  for (int turns = 0;;) {
     struct colockp_region *region = NULL;
     pthread_mutex_lock(&lock->member.mutex);
     colock_hold *seat = lock->pool;
@@ -206,7 +220,7 @@ int colockp_lock_take(colock *lock, int64_t timeout_ns, colock_hold **out) {
     if (!seat) {
       int code = colockp_seat_claim(region, lock->label, open_deadline(timeout_ns), &seat);
       if (code == COLOCK_ELOST)
-        code = colockp_lock_refresh(lock, region, timeout_ns);
+        code = ++turns < TURNS_MOST ? colockp_lock_refresh(lock, region, timeout_ns) : fail_restless(region);
       colockp_region_unref(region);
       if (code)
         return code;

@@ -194,8 +194,8 @@ static int open_seat(struct colock_hold *seat, off_t *size) {
   struct stat st;
   int flags = SEAT_FLAGS | (region->read_only ? O_RDONLY : O_RDWR);
   int error = colockp_fd_open(&seat->file, true, region->directory.fd, region->name, flags, 0);
-  if (error == ENOENT || error == ELOOP)
-    return colockp_region_named(region);
+  if (error == ENOENT || error == ELOOP) /* even if the name is back by now: start over */
+    return colockp_fail(COLOCK_ELOST, error, "%s: the lock file was deleted or replaced", region->escaped);
   if (error)
     return colockp_region_fail(region, error, "open a seat");
   if (colockp_system.fstat(seat->file.fd, &st) != 0)

@@ -67,6 +67,33 @@ START_TEST(seated_acquire_and_release_allocate_nothing) {
 }
 END_TEST
 
+/* The name may be gone for a moment between the opening of the file and that of a seat, and be back at the next look.
+ * That made a seat without a descriptor. */
+START_TEST(name_that_is_gone_for_a_moment_only_costs_a_turn) {
+  colock *lock = test_open(test_path("a.lock")), *late = NULL;
+  colock_config *config = test_config(NULL);
+  colock_hold *first = NULL, *second = NULL;
+  must(colock_acquire(lock, COLOCK_SHARED, &first));
+  fault_install();
+  fault_fail_at(FAULT_openat, 1, ENOENT); /* the new seat's */
+  must(colock_try_acquire(lock, COLOCK_SHARED, &second));
+  ck_assert(fault_hit());
+  for (long at = 1; at <= 3; at++) { /* of opening: the directory, the file, the seat */
+    fault_fail_at(FAULT_openat, at, ENOENT);
+    int code = colock_open(&late, test_path("a.lock"), config);
+    ck_assert(fault_hit());
+    ck_assert_int_eq(code, at == 1 ? COLOCK_ENOENT : COLOCK_OK);
+    if (code == COLOCK_OK) colock_close(late);
+  }
+  fault_remove();
+  must(colock_check(second));
+  must(colock_release(first));
+  must(colock_release(second));
+  colock_close(lock);
+  colock_config_free(config);
+}
+END_TEST
+
 /* The speed that the design promises: a lock, a look, an unlock. */
 START_TEST(seated_pair_makes_three_calls) {
   colock *lock = test_open(test_path("a.lock"));
@@ -249,6 +276,7 @@ static void fill(Suite *suite) {
   TCase *tcase = test_case(suite, "seat", 30);
   tcase_add_test(tcase, one_seat_serves_one_hold_after_another);
   tcase_add_test(tcase, seated_acquire_and_release_allocate_nothing);
+  tcase_add_test(tcase, name_that_is_gone_for_a_moment_only_costs_a_turn);
   tcase_add_test(tcase, seated_pair_makes_three_calls);
   tcase_add_test(tcase, holds_at_the_same_time_have_seats_of_their_own);
   tcase_add_test(tcase, configured_seats_are_there_from_the_start);
