@@ -132,6 +132,9 @@ static int accept(struct opening *o) {
     return code;
   if (condition == COLOCKP_BLANK)
     return blank(o);
+  if (condition != COLOCKP_DAMAGED && header.carrier != COLOCKP_CARRIER_MAPPED) /* before it could be laid out as mapped */
+    return colockp_fail(COLOCK_EVERSION, 0, "%s: made for the file carrier, which this colock does not have",
+                        region->escaped);
   if (condition == COLOCKP_DAMAGED && (region->read_only || !(o->flags & COLOCKP_CREATE)))
     return colockp_fail(COLOCK_ECORRUPT, 0,
                         "%s: damaged; the next process that opens it for writing rebuilds it when nobody lives in it",
@@ -142,9 +145,6 @@ static int accept(struct opening *o) {
     if (code)
       return code;
   }
-  if (header.carrier != COLOCKP_CARRIER_MAPPED)
-    return colockp_fail(COLOCK_EVERSION, 0, "%s: made for the file carrier, which this colock does not have",
-                        region->escaped);
   if (!region->read_only && (code = colockp_region_map(region)) != 0)
     return code;
   if (condition == COLOCKP_REBOOTED) /* device numbers change over a reboot */

@@ -182,6 +182,20 @@ START_TEST(other_formats_are_refused_untouched) {
 }
 END_TEST
 
+/* It was reset as after any reboot, and became a mapped one beside the hosts that use it as the other. */
+START_TEST(file_of_the_other_carrier_is_left_alone_after_a_reboot_too) {
+  const char *path = test_path("a.lock");
+  uint32_t carrier = COLOCKP_CARRIER_FILE;
+  test_make_lock(path);
+  test_poke(path, offsetof(struct colockp_header, carrier), &carrier, sizeof carrier);
+  test_poke(path, offsetof(struct colockp_header, boot_id), "00000000-another-boot", 22);
+  struct colockp_header before = test_header(path);
+  must_refuse(path, COLOCK_EVERSION, "carrier");
+  struct colockp_header after = test_header(path);
+  ck_assert_mem_eq(&before, &after, sizeof before);
+}
+END_TEST
+
 /* ---- truncation and damage ---- */
 
 START_TEST(truncated_file_without_users_is_rebuilt) {
@@ -352,6 +366,7 @@ static void fill(Suite *suite) {
   tcase_add_test(tcase, names_of_any_bytes_work_and_messages_stay_printable);
   tcase_add_test(tcase, other_formats_are_refused_untouched);
   tcase = test_case(suite, "damage", 60);
+  tcase_add_test(tcase, file_of_the_other_carrier_is_left_alone_after_a_reboot_too);
   tcase_add_test(tcase, truncated_file_without_users_is_rebuilt);
   tcase_add_test(tcase, truncated_file_with_a_holder_is_corrupt);
   tcase_add_test(tcase, rebuild_keeps_tokens_and_generation_growing);
