@@ -95,7 +95,8 @@ enum {
   COLOCK_ENOENT,     /* no such file, or no such directory */
   COLOCK_EFOREIGN,   /* other content, an empty data file, a directory, FIFO, symbolic link; left untouched */
   COLOCK_EVERSION,   /* made by a newer or differently laid out colock; left untouched */
-  COLOCK_ECORRUPT,   /* damaged, and somebody is alive in it, so it cannot be repaired now */
+  COLOCK_ECORRUPT,   /* damaged, and somebody is alive in it, so it cannot be repaired now; or in use through another
+                      * device (an overlay and its upper directory), whose locks do not show here */
   COLOCK_ENOLOCKS,   /* this file system or mount cannot carry a lock file, or the system ran out of locks */
   COLOCK_ENOSPC,     /* disk or quota full */
   COLOCK_ECONFIG,    /* wrong configuration; the message has file:line:column */
