@@ -19,6 +19,7 @@
  *   Holds passed on with colock_inherit are for children that exec. Between vfork and exec call nothing of this.
  * - Nothing but colock_cancel may be called from a signal handler. The library installs no handler, uses no signal
  *   and no alarm; a signal that is handled meanwhile does not end a wait unless COLOCK_INTERRUPTIBLE is given.
+ * - Waiting may start one thread of the library's own, with all signals blocked: it learns of holders that are killed.
  * - Nothing is printed, no global state of the process changes; messages go to the hook of colock_set_log alone.
  * - Whatever fails leaves its output parameters untouched.
  *
@@ -28,9 +29,10 @@
  *   acquire, try, with, cancel      | yes         |           |             |
  *   close (as the last call)        | no          |           |             |
  *   token, last_token, abandoned,   | yes         | yes (1)   |             |
- *     hold_id                       |             |           |             |
+ *     hold_id, contended            |             |           |             |
  *   check, renew, inherit, detach,  | yes         | no        |             |
- *     recovered                     |             |           |             |
+ *     recovered, upgrade,           |             |           |             |
+ *     downgrade, yield              |             |           |             |
  *   release (as the last call)      | yes         | no        |             |
  *   open, force_unlock, report_read | yes         | yes       | read (2)    | yes (a new one)
  *   config_get, config_source       |             |           | yes         |
@@ -84,7 +86,8 @@ enum {
   COLOCK_OK = 0,
   COLOCK_EBUSY = 1,  /* tried once (COLOCK_NOWAIT), not free */
   COLOCK_ETIMEDOUT,  /* waited in vain; the message names who is in the way */
-  COLOCK_EDEADLK,    /* this thread, or the `colock run` that we run under, has it: waiting would never end */
+  COLOCK_EDEADLK,    /* this thread, or the `colock run` that we run under, has it: waiting would never end; or two
+                      * shared holds want to be exclusive: neither would ever let the other */
   COLOCK_ECANCELED,  /* colock_cancel, or on_wait returned nonzero */
   COLOCK_EINTR,      /* a signal was handled while waiting, and COLOCK_INTERRUPTIBLE was given */
   COLOCK_EREVOKED,   /* the hold was forced out: somebody else may hold the lock */
@@ -141,8 +144,9 @@ COLOCK_API int colock_open_for(colock **lock, const char *target, const colock_c
 /* Holds outlive this: the last one released frees the rest. Not beside or before another call on the same lock; NULL is
  * fine. In a forked child: closes the child's copy, the parent's is unharmed. */
 COLOCK_API void colock_close(colock *lock);
-/* on != 0: every wait on this lock ends with COLOCK_ECANCELED, at once or within `retry_delay`, and so does every
- * acquire that would have to wait, until it is switched off again with 0. Does not touch holds. Async-signal-safe. */
+/* on != 0: every wait on this lock ends with COLOCK_ECANCELED, and so does every acquire, upgrade and yield that would
+ * have to wait, until it is switched off again with 0. At once; a reader-only lock within `retry_delay`. Does not touch
+ * holds. Async-signal-safe. */
 COLOCK_API void colock_cancel(colock *lock, int on);
 
 /* ---- a hold ---- */
@@ -153,7 +157,7 @@ typedef struct colock_request { /* how to acquire; colock_request_init sets ever
   unsigned flags;       /* 0 or COLOCK_INTERRUPTIBLE */
   int64_t timeout_ms;   /* COLOCK_CONFIGURED at first; COLOCK_NOWAIT, COLOCK_FOREVER or milliseconds */
   int64_t deadline_ns;  /* absolute, CLOCK_MONOTONIC; 0: none. The earlier of the two ends the wait */
-  int priority;         /* -100 to 100; 0 at first. Higher stands further ahead among the waiters, boundedly */
+  int priority;         /* -100 to 100; 0 at first. One unit is worth up to 64 places in line: nobody starves */
   const char *purpose;  /* shown by reports, cut at 255 bytes; NULL: none */
   /* Or NULL. Called in the waiting thread after `notify_after` and then at doubling intervals; `who` lives until it
    * returns; nonzero ends the wait. */
@@ -166,7 +170,11 @@ enum {
 /* Defaults for everything, `size` and `mode` as given: colock_request_init(&request, sizeof request, COLOCK_SHARED). */
 COLOCK_API void colock_request_init(colock_request *request, size_t size, int mode);
 
-/* Get the lock, waiting for the configured `timeout` at most.
+/* Get the lock, waiting for the configured `timeout` at most. Waiters are served in the order in which they came,
+ * priorities aside; readers enter together; a reader that waits when an exclusive hold ends goes before up to 64
+ * writers that came before it. Who comes while the first in line has been first for less than 1 ms may go before it (a
+ * wake-up takes longer than a short hold); later nobody may. A waiter that is dead is forgotten, one that is stopped is
+ * passed over while the lock is free.
  * Returns 0 and *hold, the caller's until colock_release; COLOCK_ETIMEDOUT; COLOCK_EBUSY: the configured timeout is 0
  * and it is not free; COLOCK_EDEADLK: this thread got a blocking hold on the same file, by whatever colock, and has
  * it still, in whatever modes (colock_detach lifts that); or COLOCK_FILE in the environment names this file, whose
@@ -174,7 +182,9 @@ COLOCK_API void colock_request_init(colock_request *request, size_t size, int mo
  * a reader-only lock; FILE codes: a file that was deleted or replaced meanwhile is opened anew, and made anew, as by
  * colock_open. */
 COLOCK_API int colock_acquire(colock *lock, int mode, colock_hold **hold);
-/* The same with COLOCK_NOWAIT: COLOCK_EBUSY instead of a wait; never COLOCK_EDEADLK. Its hold does not count for the
+/* The same with COLOCK_NOWAIT: COLOCK_EBUSY instead of a wait, also when the lock is free and others wait for it; never
+ * COLOCK_EDEADLK. If the lock is free and those who wait do not take it, it gives them up to 20 ms, then passes them
+ * over: they are stopped. Its hold does not count for the
  * thread either: a later blocking acquire waits for it until it times out. */
 COLOCK_API int colock_try_acquire(colock *lock, int mode, colock_hold **hold);
 /* The same, as the request says. Returns what colock_acquire does, and COLOCK_EINTR: a signal, if asked for;
@@ -189,6 +199,30 @@ COLOCK_API int colock_acquire_with(colock *lock, const colock_request *request, 
  * granted); COLOCK_ESYSTEM: the kernel did not unlock, so the descriptor was closed, which does; COLOCK_EFORKED;
  * COLOCK_EINVAL: NULL. */
 COLOCK_API int colock_release(colock_hold *hold);
+/* Make a shared hold exclusive, in place: nobody else holds exclusively in between, so what was read under it is still
+ * true. Goes before all who wait. timeout_ms as in a request, COLOCK_CONFIGURED too. On failure it is still shared.
+ * Returns 0: exclusive, with a token (colock_token); 0 also if it was exclusive already; COLOCK_EBUSY: COLOCK_NOWAIT,
+ * and other readers hold; COLOCK_ETIMEDOUT; COLOCK_EDEADLK: another shared hold is being upgraded and waits for this
+ * one: release it; COLOCK_ECANCELED; COLOCK_EREVOKED; COLOCK_ELOST; COLOCK_EFORKED; COLOCK_EINVAL: NULL, or such a
+ * timeout; COLOCK_EACCES: a reader-only lock; COLOCK_ENOLOCKS; COLOCK_ENOMEM; COLOCK_ESYSTEM. */
+COLOCK_API int colock_upgrade(colock_hold *hold, int64_t timeout_ms);
+/* Make an exclusive hold shared, in place, with no moment in which somebody else could write: readers that wait enter
+ * beside it. Its token is 0 from then on, its last_token what its token was. Never waits.
+ * Returns 0, also if it was shared already; COLOCK_EREVOKED, COLOCK_ELOST: it was not whole, and is as it was;
+ * COLOCK_EFORKED; COLOCK_EINVAL: NULL; COLOCK_ESYSTEM: the kernel did not convert it, and it is still exclusive. */
+COLOCK_API int colock_downgrade(colock_hold *hold);
+/* 1: somebody waits whom this hold keeps waiting: a writer, or, if it is exclusive, anybody. 0: no, or a parent's hold.
+ * No system call (on a reader-only lock a few): cheap enough for every turn of a loop. */
+COLOCK_API int colock_contended(const colock_hold *hold);
+/* Let those go first who wait for this hold, then hold again, in the same mode: release and acquire in one, at the end
+ * of the line. Nobody waits: 0 at once, nothing has happened. Else others have held in between: an exclusive hold has a
+ * new token, and colock_last_token tells whether somebody has written.
+ * Returns 0; what colock_acquire_with does, but not COLOCK_EDEADLK; COLOCK_EREVOKED, COLOCK_ELOST: it was not whole
+ * when it was given up, and was not got back; COLOCK_EFORKED; COLOCK_EINVAL: NULL, an inherited hold, or such a
+ * timeout.
+ * After a failure nothing is held any more: calls on the hold return that failure again, but for colock_release, which
+ * frees it and returns 0. (COLOCK_EFORKED and COLOCK_EINVAL change nothing.) */
+COLOCK_API int colock_yield(colock_hold *hold, int64_t timeout_ms);
 /* Is it still mine? One system call. Returns 0, COLOCK_EREVOKED, COLOCK_ELOST, COLOCK_EFORKED; COLOCK_EINVAL: NULL. */
 COLOCK_API int colock_check(colock_hold *hold);
 /* Alive and at work: the time until it counts as stale begins anew. No system call. Returns what colock_check does, but
@@ -249,11 +283,14 @@ enum {
   COLOCK_HOST,     /* T: the host's name, a container's own */
   COLOCK_LABEL,    /* T: its configured `label` */
   COLOCK_PURPOSE,  /* T: of its request */
-  COLOCK_POSITION, /* N: a waiter's place in line, 1 is the head */
+  COLOCK_POSITION, /* N: a waiter's place in line, 1 is the head; -1 for one that is passed over */
   COLOCK_INHERITED, /* N: pid of the child that an inherited hold was passed on to */
   COLOCK_SLOT,      /* N: these three, of a hold, are what colock_hold_id writes */
   COLOCK_HOLD_ID,
-  COLOCK_GENERATION
+  COLOCK_GENERATION,
+  COLOCK_PASSED,    /* N: 1: a waiter that is passed over, because it is stopped; 0: no */
+  COLOCK_UPGRADING  /* N: 1: in both entries of a shared hold that colock_upgrade makes exclusive: a holder, and the
+                     * first of the waiters; 0: no */
 };
 /* A snapshot of the lock file `path`. Creates nothing, takes no lock, holds nobody up; read permission is enough.
  * Returns 0 and *report, the caller's: colock_report_free; COLOCK_EINVAL: NULL or empty; COLOCK_ENOENT: no
@@ -261,8 +298,8 @@ enum {
 COLOCK_API int colock_report_read(const char *path, colock_report **report);
 COLOCK_API void colock_report_free(colock_report *report); /* and its entries; NULL is fine */
 COLOCK_API size_t colock_report_count(const colock_report *report);
-/* Holders first (exclusive before shared, the oldest first), then anonymous ones, waiters in their order, the
- * revoked. NULL: past the last. Lives as long as the report. */
+/* Holders first (exclusive before shared, the oldest first), then anonymous ones, waiters in their order and behind
+ * them those that are passed over, the revoked. NULL: past the last. Lives as long as the report. */
 COLOCK_API const colock_entry *colock_report_entry(const colock_report *report, size_t index);
 COLOCK_API int64_t colock_entry_number(const colock_entry *entry, int field); /* -1: unknown, or no number */
 /* NULL: unknown, or no text. As its owner wrote it, any bytes: escape it before printing. */

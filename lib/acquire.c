@@ -7,49 +7,32 @@
  *  3. read the generation again: a forced unlock between 1 and 3 has moved everyone to the next lane; undo, start over.
  *  4. fstat: a file that lost its name between open and 1 excludes nobody any more; undo, start over on the new file.
  *  5. bury the dead writer; exclusive: sync the token if it needs to be, mark the writer word.
- * A failed attempt leaves no lock behind. Whoever must wait publishes a rank, then tries again at growing, jittered
- * intervals. */
+ * A failed attempt leaves no lock behind. Whoever must wait stands in line (wait.h) and tries again in turn. */
 #define _GNU_SOURCE
 #include "acquire.h"
+#include "broken.h"
 #include "clock.h"
 #include "error.h"
-#include "force.h"
 #include "identity.h"
 #include "log.h"
-#include "queue.h"
+#include "queue_read.h"
 #include "range.h"
-#include "report.h"
 #include "system.h"
 #include "token.h"
 
 #include <errno.h>
 #include <string.h>
 
-#define FIRST_DELAY_NS INT64_C(1000000)
-enum { AGAIN = -1 };
-
-struct waiter {
-  colock *lock;
-  colock_hold *seat;
-  const colock_request *request;
-  int64_t timeout_ns;
-  int64_t start_ns, deadline_ns, now_ns; /* start 0: the clock has not been read yet */
-  int64_t delay_ns;
-  int64_t notice_ns;      /* when on_wait is due; INT64_MAX: never */
-  int64_t notice_step_ns;
-  int64_t judge_ns;       /* when to look for a stale holder; INT64_MAX: never */
-  uint64_t random;
-};
-
-static int lane_failed(colock_hold *seat, int error) {
+int colockp_lane_failed(colock_hold *seat, int error) {
   if (error == EAGAIN)
-    return colockp_fail(COLOCK_EBUSY, 0, "%s: busy", seat->region->escaped);
+    return COLOCK_EBUSY;
   seat->broken = true;
   int code = error == ENOLCK ? COLOCK_ENOLOCKS : COLOCK_ESYSTEM;
   return colockp_fail(code, error, "%s: cannot lock: %s", seat->region->escaped, strerror(error));
 }
 
-int colockp_lane_unlock(colock_hold *seat) {
+/* Without the ring: of a try that is undone. */
+static int unlock(colock_hold *seat) {
   int error = colockp_range_unlock(seat->file.fd, colockp_lane(seat->activity.generation), 1);
   if (error == 0)
     return 0;
@@ -57,225 +40,98 @@ int colockp_lane_unlock(colock_hold *seat) {
   return colockp_fail(COLOCK_ESYSTEM, error, "%s: cannot unlock: %s", seat->region->escaped, strerror(error));
 }
 
-/* Phases 2 to 5, with LANE locked. AGAIN: the generation has changed. Any other failure: LANE is to be unlocked. */
-static int make_sure(colock_hold *seat, int mode) {
+int colockp_lane_unlock(colock_hold *seat) {
+  struct colockp_region *region = seat->region;
+  bool early = COLOCKP_BROKEN(FLAG_EARLY) && region->header && !(region->header->flag & COLOCKP_FLAG_SET);
+  int code = unlock(seat);
+  if (region->header && !early)
+    colockp_queue_released(region);
+  return code;
+}
+
+int colockp_lane_words(colock_hold *seat, int mode) {
   struct colockp_region *region = seat->region;
   uint64_t token = 0;
-  uint64_t dead = region->header ? colockp_writer_found(region) : 0;
-  if (mode == COLOCK_EXCLUSIVE)
+  uint64_t dead = colockp_writer_found(region);
+  if (mode == COLOCK_EXCLUSIVE && !COLOCKP_BROKEN(TOKEN_LATE))
     token = colockp_token_next(region);
-  if (colockp_region_generation(region) != seat->activity.generation)
-    return AGAIN;
+  if (colockp_region_generation(region) != seat->activity.generation && !COLOCKP_BROKEN(GENERATION))
+    return COLOCKP_AGAIN;
+  if (mode == COLOCK_EXCLUSIVE && COLOCKP_BROKEN(TOKEN_LATE))
+    token = colockp_token_next(region);
   int code = colockp_seat_look(seat);
   if (code)
     return code;
-  if (dead)
+  if (dead && region->header)
     colockp_writer_bury(region, dead);
   if (mode == COLOCK_EXCLUSIVE) {
     code = colockp_token_sync(region, token);
     if (code)
       return code;
     if (!colockp_writer_mark(region, seat->activity.generation, token))
-      return AGAIN;
+      return COLOCKP_AGAIN;
   }
   seat->activity.token = token;
   seat->last_token = token ? token - 1 : colockp_token_last(region);
-  seat->abandoned = colockp_abandoned_word(region);
+  seat->abandoned = colockp_abandoned_word(region, dead);
   return 0;
 }
 
-/* 0: LANE is locked and the words are taken. EBUSY; ELOST: the file was replaced; else what failed. */
-static int attempt(colock_hold *seat, int mode) {
+int colockp_lane_try(colock_hold *seat, int mode) {
   for (;;) {
     uint32_t generation = colockp_region_generation(seat->region);
     if (generation == 0)
       return colockp_fail(COLOCK_ECORRUPT, 0, "%s: damaged while it was open", seat->region->escaped);
     int error = colockp_range_lock(seat->file.fd, mode, colockp_lane(generation), 1);
     if (error)
-      return lane_failed(seat, error);
+      return colockp_lane_failed(seat, error);
     seat->activity.generation = generation;
-    int code = make_sure(seat, mode);
+    int code = colockp_lane_words(seat, mode);
     if (code == 0)
       return 0;
+    /* Rung too: somebody may have found LANE taken by this very try. */
     int unlocked = colockp_lane_unlock(seat);
-    if (code != AGAIN || unlocked)
-      return code != AGAIN ? code : unlocked;
+    if (code != COLOCKP_AGAIN || unlocked)
+      return code != COLOCKP_AGAIN ? code : unlocked;
   }
 }
 
-/* The hold is ours: say so in the slot. */
-static void grant(colock *lock, colock_hold *seat, const colock_request *request, bool blocking) {
+void colockp_grant(colock_hold *seat, int mode, int priority) {
   struct colockp_activity *activity = &seat->activity;
   activity->state = COLOCKP_HELD;
-  activity->mode = (uint32_t)request->mode;
-  activity->priority = request->priority;
+  activity->mode = (uint32_t)mode;
+  activity->priority = priority;
   activity->tid = colockp_tid();
   activity->hold_id++;
   activity->since_wall_ns = colockp_wall_about_ns();
   activity->since_ns = activity->renewed_ns = colockp_now_ns();
-  activity->stale_timeout_ns = lock->settings.stale_timeout_ns;
-  colockp_seat_show(seat, request->purpose);
-  if (blocking)
-    colockp_lock_count(seat);
+  activity->stale_timeout_ns = seat->lock->settings.stale_timeout_ns;
+  seat->ended = 0;
 }
 
-static void join(struct waiter *w) {
+void colockp_show_waiting(struct colockp_wait *w) {
   struct colockp_activity *activity = &w->seat->activity;
-  if (!w->seat->slot)
-    return; /* reader-only: anonymous, in no queue */
+  colockp_wait_clock(w);
   activity->state = COLOCKP_WAITING;
-  activity->mode = (uint32_t)w->request->mode;
+  activity->mode = (uint32_t)w->mode;
   activity->priority = w->request->priority;
   activity->tid = colockp_tid();
   activity->token = 0;
   activity->since_ns = activity->renewed_ns = w->start_ns;
-  activity->since_wall_ns = colockp_wall_ns() - (w->now_ns - w->start_ns);
+  activity->since_wall_ns = colockp_wall_ns() - (colockp_now_ns() - w->start_ns);
   activity->stale_timeout_ns = INT64_MAX;
-  colockp_seat_show(w->seat, w->request->purpose);
-  colockp_queue_join(w->seat, w->request->mode, w->request->priority);
 }
 
-static void leave(struct waiter *w, bool granted) {
-  if (!w->seat->slot)
-    return;
-  colockp_queue_leave(w->seat);
-  if (!granted) {
+/* In line, with the wait shown in the slot. */
+static int wait_shown(struct colockp_wait *w, bool try) {
+  colockp_show_waiting(w);
+  colockp_seat_show(w->seat, w->request->purpose);
+  int code = try ? colockp_wait_moment(w) : colockp_wait_for(w);
+  if (code) {
     w->seat->activity.state = COLOCKP_IDLE;
     colockp_seat_show_state(w->seat);
   }
-}
-
-/* Who is in the way, as a report. NULL where it cannot be read: the wait goes on without. */
-static colock_report *look_around(const struct waiter *w) {
-  colock_report *report;
-  if (colockp_report_new(&report, w->lock->path) != 0)
-    return NULL;
-  if (colockp_report_fill(report, w->seat->region->file.fd) == 0)
-    return report;
-  colock_report_free(report);
-  return NULL;
-}
-
-static int timed_out(const struct waiter *w) {
-  char who[COLOCKP_DESCRIBED] = "", waited[COLOCKP_AGE_SIZE];
-  struct colockp_holder holder;
-  const char *path = w->seat->region->escaped;
-  colockp_age(waited, sizeof waited, w->now_ns - w->start_ns);
-  colock_report *report = look_around(w);
-  if (report && colockp_report_holder(report, w->request->mode, &holder))
-    colockp_describe(holder.entry, who, sizeof who);
-  colock_report_free(report);
-  if (*who)
-    return colockp_fail(COLOCK_ETIMEDOUT, 0, "%s: gave up after %s; held by %s. Retry, or: colock status %s", path,
-                        waited, who, path);
-  return colockp_fail(COLOCK_ETIMEDOUT, 0, "%s: gave up after %s; the holder is gone or unknown by now. Retry", path,
-                      waited);
-}
-
-static int notify(struct waiter *w) {
-  colock_report *report = look_around(w);
-  int stop = 0;
-  if (report)
-    stop = w->request->on_wait(report, (w->now_ns - w->start_ns) / 1000000, w->request->on_wait_arg);
-  colock_report_free(report);
-  w->now_ns = colockp_now_ns();
-  w->notice_step_ns = colockp_time_add(w->notice_step_ns, w->notice_step_ns);
-  w->notice_ns = colockp_time_add(w->start_ns, w->notice_step_ns);
-  if (w->notice_ns <= w->now_ns) /* on_wait itself took long */
-    w->notice_ns = colockp_time_add(w->now_ns, w->notice_step_ns);
-  return stop ? colockp_fail(COLOCK_ECANCELED, 0, "%s: the wait was stopped by its on_wait", w->seat->region->escaped)
-              : 0;
-}
-
-/* stale_action: break. Only when all that is in the way is stale: to force out one reader revokes all of them. */
-static void judge(struct waiter *w) {
-  struct colockp_holder holder;
-  char who[COLOCKP_DESCRIBED];
-  w->judge_ns = colockp_time_add(w->now_ns, w->lock->settings.retry_delay_ns);
-  colock_report *report = look_around(w);
-  if (report && colockp_report_holder(report, w->request->mode, &holder) && holder.stale &&
-      holder.conflicting_stale == holder.conflicting &&
-      colockp_force_break(w->seat->region, holder.generation, holder.slot, holder.hold_id, "stale") == 0)
-    colockp_log(w->lock->settings.verbosity, COLOCKP_WARNING, "%s: forced out %s, which was stale",
-                w->seat->region->escaped, colockp_describe(holder.entry, who, sizeof who));
-  colock_report_free(report);
-}
-
-/* Between half of the delay and all of it, so that those who began together do not stay together. */
-static int pause_turn(struct waiter *w) {
-  w->random ^= w->random << 13;
-  w->random ^= w->random >> 7;
-  w->random ^= w->random << 17;
-  int64_t ns = w->delay_ns / 2 + (int64_t)(w->random % (uint64_t)(w->delay_ns / 2 + 1));
-  w->delay_ns = w->delay_ns < w->lock->settings.retry_delay_ns / 2 ? w->delay_ns * 2 : w->lock->settings.retry_delay_ns;
-  int64_t until = w->deadline_ns < w->notice_ns ? w->deadline_ns : w->notice_ns;
-  if (ns > until - w->now_ns)
-    ns = until - w->now_ns;
-  if (ns <= 0)
-    return 0;
-  struct timespec relative = { .tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000 };
-  if (colockp_system.futex_wait((uint32_t *)&w->lock->canceled, 0, &relative) != 0 && errno == EINTR &&
-      (w->request->flags & COLOCK_INTERRUPTIBLE))
-    return colockp_fail(COLOCK_EINTR, EINTR, "%s: interrupted by a signal", w->seat->region->escaped);
-  return 0;
-}
-
-/* One turn of the wait: what may end it, then sleep, then try. EBUSY: another turn. */
-static int turn(struct waiter *w) {
-  if (atomic_load(&w->lock->canceled))
-    return colockp_fail(COLOCK_ECANCELED, 0, "%s: the wait was canceled", w->seat->region->escaped);
-  if (w->now_ns >= w->deadline_ns)
-    return timed_out(w);
-  int code = 0;
-  if (w->now_ns >= w->notice_ns && (code = notify(w)) != 0)
-    return code;
-  if (w->now_ns >= w->judge_ns)
-    judge(w);
-  code = pause_turn(w);
-  w->now_ns = colockp_now_ns();
-  if (code == 0)
-    code = colockp_region_named(w->seat->region); /* the holder's file may have no name any more */
-  return code ? code : attempt(w->seat, w->request->mode);
-}
-
-static int wait_for(struct waiter *w) {
-  join(w);
-  int code;
-  while ((code = turn(w)) == COLOCK_EBUSY)
-    ;
-  leave(w, code == 0);
   return code;
-}
-
-/* Once: no clock is read for an acquire that neither waits nor starts over. */
-static void start_clock(struct waiter *w) {
-  if (w->start_ns)
-    return;
-  w->start_ns = w->now_ns = colockp_now_ns();
-  w->deadline_ns = colockp_time_add(w->now_ns, w->timeout_ns);
-  if (w->request->deadline_ns > 0 && w->request->deadline_ns < w->deadline_ns)
-    w->deadline_ns = w->request->deadline_ns;
-}
-
-static int64_t left_ns(struct waiter *w) {
-  if (w->request->deadline_ns > 0)
-    start_clock(w);
-  if (w->start_ns == 0)
-    return w->timeout_ns;
-  return w->deadline_ns > w->now_ns ? w->deadline_ns - w->now_ns : 0;
-}
-
-static void begin_wait(struct waiter *w) {
-  const struct colockp_settings *settings = &w->lock->settings;
-  start_clock(w);
-  w->now_ns = colockp_now_ns();
-  w->delay_ns = settings->retry_delay_ns < FIRST_DELAY_NS ? settings->retry_delay_ns : FIRST_DELAY_NS;
-  if (w->random) /* not the first: the file was replaced */
-    return;
-  w->notice_step_ns = settings->notify_after_ns > 0 ? settings->notify_after_ns : FIRST_DELAY_NS;
-  w->notice_ns = w->request->on_wait ? colockp_time_add(w->now_ns, settings->notify_after_ns) : INT64_MAX;
-  w->judge_ns = settings->stale_action == COLOCKP_STALE_BREAK ? w->now_ns : INT64_MAX;
-  w->random = ((uint64_t)w->now_ns ^ colockp_thread() << 32) | 1;
 }
 
 static int check_request(const colock *lock, const colock_request *request, int64_t *timeout_ns) {
@@ -287,21 +143,24 @@ static int check_request(const colock *lock, const colock_request *request, int6
     return colockp_fail(COLOCK_EINVAL, 0, "unknown flags 0x%x in the request", request->flags);
   if (request->priority < -100 || request->priority > 100)
     return colockp_fail(COLOCK_EINVAL, 0, "priority %d is not in -100..100", request->priority);
-  if (request->timeout_ms < COLOCK_CONFIGURED || request->deadline_ns < 0)
-    return colockp_fail(COLOCK_EINVAL, 0, "a negative time: timeout_ms %lld, deadline_ns %lld",
-                        (long long)request->timeout_ms, (long long)request->deadline_ns);
-  if (request->timeout_ms == COLOCK_CONFIGURED)
-    *timeout_ns = lock->settings.timeout_ns;
-  else if (request->timeout_ms == COLOCK_FOREVER || request->timeout_ms > INT64_MAX / 1000000)
-    *timeout_ns = INT64_MAX;
-  else
-    *timeout_ns = request->timeout_ms * 1000000;
-  return 0;
+  if (request->deadline_ns < 0)
+    return colockp_fail(COLOCK_EINVAL, 0, "a negative time: deadline_ns %lld", (long long)request->deadline_ns);
+  return colockp_wait_timeout(lock, request->timeout_ms, timeout_ns);
+}
+
+void colockp_words_freely(colock_hold *hold, int mode) {
+  static _Atomic uint64_t tokens;
+  if (mode == COLOCK_EXCLUSIVE) {
+    uint64_t none = 0;
+    atomic_compare_exchange_strong(&tokens, &none, (uint64_t)colockp_wall_ns());
+    hold->activity.token = atomic_fetch_add(&tokens, 1) + 1;
+  }
+  hold->last_token = hold->activity.token ? hold->activity.token - 1 : atomic_load(&tokens);
+  hold->activity.mode = (uint32_t)mode;
 }
 
 /* enabled: false. A hold that excludes nobody and asks nobody. */
 static int grant_freely(colock *lock, const colock_request *request, colock_hold **out) {
-  static _Atomic uint64_t tokens;
   colock_hold *hold = colockp_system.malloc(sizeof *hold);
   if (!hold)
     return colockp_fail(COLOCK_ENOMEM, 0, "out of memory");
@@ -309,51 +168,63 @@ static int grant_freely(colock *lock, const colock_request *request, colock_hold
   hold->file.fd = -1;
   hold->lock = lock;
   hold->forks = colockp_fork_count();
-  if (request->mode == COLOCK_EXCLUSIVE) {
-    uint64_t none = 0;
-    atomic_compare_exchange_strong(&tokens, &none, (uint64_t)colockp_wall_ns());
-    hold->activity.token = atomic_fetch_add(&tokens, 1) + 1;
-  }
-  hold->last_token = hold->activity.token ? hold->activity.token - 1 : atomic_load(&tokens);
-  hold->activity.mode = (uint32_t)request->mode;
+  colockp_words_freely(hold, request->mode);
   colockp_lock_use(lock, hold);
   *out = hold;
   return 0;
 }
 
+/* May a newcomer try at once, and before those in line? */
+static bool may_try(const struct colockp_wait *w) {
+  struct colockp_region *region = w->seat->region;
+  struct colockp_ahead ahead;
+  if (!region->header)
+    return !colockp_queue_read_writer(region, w->seat->file.fd, UINT64_MAX);
+  if (colockp_queue_may_barge(region))
+    return true;
+  if (w->timeout_ns != 0)
+    return false;
+  colockp_queue_behind(region, w->mode, &ahead);
+  return ahead.conflicts == 0;
+}
+
 /* One seat, from the first try to the end of the wait. ELOST: on a file that has been replaced. */
-static int with_seat(struct waiter *w, bool try) {
+static int with_seat(struct colockp_wait *w) {
+  bool try = w->timeout_ns == 0;
   if (!try) {
     int code = colockp_lock_deadlock(w->lock, w->seat);
     if (code)
       return code;
   }
-  if (w->request->mode == COLOCK_EXCLUSIVE && w->seat->region->read_only)
+  if (w->mode == COLOCK_EXCLUSIVE && w->seat->region->read_only)
     return colockp_fail(COLOCK_EACCES, EACCES, "%s: we may only read it, so shared locks alone can be had",
                         w->seat->region->escaped);
-  int code = attempt(w->seat, w->request->mode);
-  if (code != COLOCK_EBUSY || try)
-    return code;
-  begin_wait(w);
-  return wait_for(w);
+  if (may_try(w)) {
+    int code = colockp_lane_try(w->seat, w->mode);
+    if (code == COLOCK_EBUSY && try)
+      return colockp_fail(COLOCK_EBUSY, 0, "%s: busy", w->seat->region->escaped);
+    if (code != COLOCK_EBUSY)
+      return code;
+  }
+  return wait_shown(w, try);
 }
 
 int colock_acquire_with(colock *lock, const colock_request *request, colock_hold **hold) {
   if (!lock || !request || !hold)
     return colockp_fail(COLOCK_EINVAL, 0, "lock, request and hold must not be NULL");
-  struct waiter w = { .lock = lock, .request = request };
+  struct colockp_wait w = { .lock = lock, .request = request, .attempt = colockp_lane_try };
   int code = check_request(lock, request, &w.timeout_ns);
   if (code)
     return code;
   colockp_fork_count();
   if (!lock->settings.enabled)
     return grant_freely(lock, request, hold);
-  bool try = w.timeout_ns == 0;
+  w.mode = request->mode;
   for (int turns = 0;; turns++) {
-    code = colockp_lock_take(lock, left_ns(&w), &w.seat);
+    code = colockp_lock_take(lock, colockp_wait_left_ns(&w), &w.seat);
     if (code)
       return code;
-    code = with_seat(&w, try);
+    code = with_seat(&w);
     if (code == 0)
       break;
     struct colockp_region *region = code == COLOCK_ELOST && turns < 100 ? colockp_region_ref(w.seat->region) : NULL;
@@ -361,14 +232,17 @@ int colock_acquire_with(colock *lock, const colock_request *request, colock_hold
     if (!region)
       return code;
     colockp_log(lock->settings.verbosity, COLOCKP_WARNING, "%s; starting over", colock_last_message());
-    start_clock(&w);
+    colockp_wait_clock(&w);
     w.now_ns = colockp_now_ns();
-    code = colockp_lock_refresh(lock, region, left_ns(&w));
+    code = colockp_lock_refresh(lock, region, colockp_wait_left_ns(&w));
     colockp_region_unref(region);
     if (code)
       return code;
   }
-  grant(lock, w.seat, request, !try);
+  colockp_grant(w.seat, request->mode, request->priority);
+  colockp_seat_show(w.seat, request->purpose);
+  if (w.timeout_ns != 0)
+    colockp_lock_count(w.seat);
   *hold = w.seat;
   return 0;
 }

@@ -25,7 +25,7 @@ const struct colockp_key colockp_keys[COLOCKP_KEYS] = {
    COLOCKP_BOOLEAN, AT(enabled), 0, 1, NULL},
   {{"timeout", "duration", "0 to forever", "5s", "longest wait for a lock; 0 tries once"},
    COLOCKP_DURATION, AT(timeout_ns), 0, INT64_MAX, NULL},
-  {{"retry_delay", "duration", "1ms to 10s", "100ms", "longest interval between two looks while waiting"},
+  {{"retry_delay", "duration", "1ms to 10s", "100ms", "longest sleep of the first in line if nobody wakes it"},
    COLOCKP_DURATION, AT(retry_delay_ns), MS, 10 * SECOND, NULL},
   {{"stale_timeout", "duration", "1ms to forever", "30s",
     "how long a live holder may go without renewing before it counts as stale"},

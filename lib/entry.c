@@ -47,6 +47,8 @@ int64_t colock_entry_number(const colock_entry *entry, int field) {
   case COLOCK_AGE_MS: return entry->age_ns < 0 ? -1 : entry->age_ns / NS_PER_MS;
   case COLOCK_STALE: return entry->stale;
   case COLOCK_POSITION: return entry->position ? entry->position : -1;
+  case COLOCK_PASSED: return entry->passed;
+  case COLOCK_UPGRADING: return entry->upgrading;
   default: return entry->known ? known_number(entry, field) : -1;
   }
 }
@@ -159,6 +161,40 @@ char *colockp_describe(const colock_entry *entry, char *out, size_t size) {
   return out;
 }
 
+static bool ahead(const colock_entry *entry, int mode, uint32_t own) {
+  return entry->role == COLOCK_WAITER && !entry->passed && entry->slot != own &&
+         (mode == COLOCK_EXCLUSIVE || entry->mode == COLOCK_EXCLUSIVE);
+}
+
+/* Waiters come in the order of the line, so those behind `own` are not looked at. */
+static size_t count_ahead(const colock_report *report, int mode, uint32_t own, const colock_entry **first) {
+  size_t count = 0;
+  for (size_t i = 0; i < report->now.count; i++) {
+    const colock_entry *entry = &report->now.entries[i];
+    if (entry->role == COLOCK_WAITER && entry->slot == own)
+      break;
+    if (ahead(entry, mode, own) && count++ == 0)
+      *first = entry;
+  }
+  return count;
+}
+
+bool colockp_in_the_way(const colock_report *report, int mode, uint32_t own, char *out, size_t size) {
+  char who[COLOCKP_DESCRIBED], others[40] = "";
+  const colock_entry *first = NULL;
+  struct colockp_holder holder;
+  bool held = colockp_report_other_holder(report, mode, own, &holder);
+  size_t count = held ? holder.conflicting : count_ahead(report, mode, own, &first);
+  if (count == 0)
+    return false;
+  colockp_describe(held ? holder.entry : first, who, sizeof who);
+  if (count > 1)
+    snprintf(others, sizeof others, " and %zu other%s", count - 1, count == 2 ? "" : "s");
+  const char *state = held ? "held by " : colockp_report_holder(report, COLOCK_EXCLUSIVE, &holder) ? "" : "free, but ";
+  snprintf(out, size, "%s%s%s%s", state, who, others, held ? "" : count == 1 ? " waits ahead" : " wait ahead");
+  return true;
+}
+
 /* ---- JSON; its schema is in the manual, colock(3) ---- */
 
 static void number_or_null(struct colockp_json *json, const char *key, int64_t value) {
@@ -191,14 +227,18 @@ static void write_entry(struct colockp_json *json, const colock_entry *entry) {
   if (entry->known)
     write_known(json, entry);
   number_or_null(json, "age_ms", colock_entry_number(entry, COLOCK_AGE_MS));
-  if (entry->role == COLOCK_WAITER)
-    colockp_json_number(json, "position", entry->position);
+  if (entry->role == COLOCK_WAITER) {
+    number_or_null(json, "position", colock_entry_number(entry, COLOCK_POSITION));
+    colockp_json_bool(json, "passed", entry->passed);
+  }
   if (entry->token_text[0])
     colockp_json_string(json, "token", entry->token_text);
   if (holds)
     colockp_json_number(json, "generation", entry->activity.generation);
   if (entry->role == COLOCK_HOLDER)
     colockp_json_bool(json, "stale", entry->stale);
+  if (entry->role == COLOCK_HOLDER || entry->role == COLOCK_WAITER)
+    colockp_json_bool(json, "upgrading", entry->upgrading);
   colockp_json_close(json, '}');
 }
 

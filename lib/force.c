@@ -8,6 +8,7 @@
 #include "error.h"
 #include "identity.h"
 #include "log.h"
+#include "queue.h"
 #include "range.h"
 #include "report.h"
 #include "system.h"
@@ -65,6 +66,7 @@ int colockp_force_break(struct colockp_region *region, uint32_t generation, uint
   if (!atomic_compare_exchange_strong(&header->generation, &word,
                                       colockp_generation_word(colockp_generation_next(generation))))
     return COLOCKP_FORCED_BEFORE;
+  colockp_queue_ring_all(region); /* everyone meets on the next lane */
   note(region, generation, slot, reason);
   atomic_fetch_add_explicit(&header->recall, 1, memory_order_release);
   colockp_system.futex_wake((uint32_t *)&header->recall, INT_MAX);

@@ -2,10 +2,13 @@
  *
  * A hold of our parent answers EFORKED: its descriptor is closed here, its slot and LANE are the parent's. */
 #define _GNU_SOURCE
+#include "hold.h"
 #include "acquire.h"
 #include "clock.h"
 #include "error.h"
 #include "identity.h"
+#include "queue_read.h"
+#include "queue.h"
 #include "token.h"
 
 #include <errno.h>
@@ -15,56 +18,68 @@
 /* A shorter hold was looked at when it was granted: another fstat would cost a third of the whole pair. */
 #define LOOK_AGAIN_NS INT64_C(100000)
 
-static const char *path_of(const colock_hold *hold) {
+const char *colockp_hold_path(const colock_hold *hold) {
   return hold->region ? hold->region->escaped : hold->lock->path;
 }
 
 static int fail_forked(const colock_hold *hold) {
-  return colockp_fail(COLOCK_EFORKED, 0, "%s: the hold belongs to the parent process", path_of(hold));
+  return colockp_fail(COLOCK_EFORKED, 0, "%s: the hold belongs to the parent process", colockp_hold_path(hold));
 }
 
-static int usable(const colock_hold *hold) {
+int colockp_hold_usable(const colock_hold *hold) {
   if (!hold)
     return colockp_fail(COLOCK_EINVAL, 0, "the hold must not be NULL");
-  return hold->forks == colockp_fork_count() ? 0 : fail_forked(hold);
+  if (hold->forks != colockp_fork_count())
+    return fail_forked(hold);
+  return hold->ended ? colockp_fail(hold->ended, 0, "%s: colock_yield did not get it back, so nothing is held",
+                                    colockp_hold_path(hold)) : 0;
 }
 
-static int present(const colock_hold *hold) {
+int colockp_hold_present(const colock_hold *hold) {
   uint32_t generation = colockp_region_generation(hold->region);
   if (generation == hold->activity.generation)
     return 0;
   if (generation == 0)
-    return colockp_fail(COLOCK_ELOST, 0, "%s: damaged while it was held", path_of(hold));
-  return colockp_fail(COLOCK_EREVOKED, 0, "%s: the lock was forced from us; somebody else may have it", path_of(hold));
+    return colockp_fail(COLOCK_ELOST, 0, "%s: damaged while it was held", colockp_hold_path(hold));
+  return colockp_fail(COLOCK_EREVOKED, 0, "%s: the lock was forced from us; somebody else may have it",
+                      colockp_hold_path(hold));
 }
 
 int colock_check(colock_hold *hold) {
-  int code = usable(hold);
+  int code = colockp_hold_usable(hold);
   if (code || !hold->region)
     return code;
-  code = present(hold);
+  code = colockp_hold_present(hold);
   if (code == 0)
     code = colockp_seat_look(hold);
   return code == COLOCK_ESYSTEM ? COLOCK_ELOST : code;
 }
 
 int colock_renew(colock_hold *hold) {
-  int code = usable(hold);
+  int code = colockp_hold_usable(hold);
   if (code || !hold->region)
     return code;
   hold->activity.renewed_ns = colockp_now_ns();
   colockp_seat_show_state(hold);
-  return present(hold);
+  return colockp_hold_present(hold);
 }
 
-/* The words of a hold that ends: whole or not, in the order that token.h gives. */
-static int finish(colock_hold *hold) {
-  int code = present(hold);
-  if (code == 0 && hold->activity.token)
+int colockp_hold_end(colock_hold *hold) {
+  int code = colockp_hold_present(hold), unlocked = 0;
+  if (code == 0 && hold->activity.token) {
+    colockp_queue_end_phase(hold->region);
     colockp_writer_clear(hold->region, hold->activity.token);
+  }
+  if (!hold->file.inherited) { /* inherited: the copies in children keep it, until the last one closes */
+    hold->activity.state = COLOCKP_IDLE;
+    colockp_seat_show_state(hold);
+    unlocked = colockp_lane_unlock(hold);
+  }
+  /* After the unlock: whoever waits need not wait for this too. */
   if (code == 0 && (hold->lost || colockp_now_ns() - hold->activity.since_ns >= LOOK_AGAIN_NS))
     code = colockp_seat_look(hold);
-  return code == COLOCK_ESYSTEM ? COLOCK_ELOST : code;
+  code = code == COLOCK_ESYSTEM ? COLOCK_ELOST : code;
+  return code ? code : unlocked;
 }
 
 int colock_release(colock_hold *hold) {
@@ -75,32 +90,29 @@ int colock_release(colock_hold *hold) {
     colockp_lock_put(hold);
     return forked;
   }
-  if (!hold->region) {
+  if (!hold->region || hold->ended) {
     colockp_lock_put(hold);
     return 0;
   }
-  int code = finish(hold);
-  if (!hold->file.inherited) { /* inherited: the copies in children keep it, until the last one closes */
-    hold->activity.state = COLOCKP_IDLE;
-    colockp_seat_show_state(hold);
-    int unlocked = colockp_lane_unlock(hold);
-    code = code ? code : unlocked;
-  }
+  int code = colockp_hold_end(hold);
+  /* A reader-only lock can ring nobody: whoever waits learns of it by the watch, if the descriptor is closed. */
+  hold->broken |= hold->region->read_only && colockp_queue_read_flag(hold->region);
   colockp_lock_put(hold);
   return code;
 }
 
 int colock_inherit(colock_hold *hold, int on) {
-  int code = usable(hold);
+  int code = colockp_hold_usable(hold);
   if (code || !hold->region)
     return code;
   int error = colockp_fd_inherit(&hold->file, on != 0);
-  return error ? colockp_fail(COLOCK_ESYSTEM, error, "%s: cannot pass the lock on: %s", path_of(hold), strerror(error))
+  return error ? colockp_fail(COLOCK_ESYSTEM, error, "%s: cannot pass the lock on: %s", colockp_hold_path(hold),
+                              strerror(error))
                : 0;
 }
 
 int colock_detach(colock_hold *hold) {
-  int code = usable(hold);
+  int code = colockp_hold_usable(hold);
   if (code)
     return code;
   atomic_store_explicit(&hold->thread, 0, memory_order_relaxed);
@@ -114,12 +126,12 @@ uint64_t colock_last_token(const colock_hold *hold) { return hold->last_token; }
 int colock_abandoned(const colock_hold *hold) { return hold->abandoned != 0; }
 
 int colock_recovered(colock_hold *hold) {
-  int code = usable(hold);
+  int code = colockp_hold_usable(hold);
   if (code || !hold->region)
     return code;
   if (hold->activity.mode != COLOCK_EXCLUSIVE)
-    return colockp_fail(COLOCK_EINVAL, 0, "%s: only an exclusive hold can say recovered", path_of(hold));
-  code = present(hold);
+    return colockp_fail(COLOCK_EINVAL, 0, "%s: only an exclusive hold can say recovered", colockp_hold_path(hold));
+  code = colockp_hold_present(hold);
   if (code)
     return code;
   uint64_t seen = hold->abandoned;

@@ -22,7 +22,7 @@
 #define COLOCKP_MAGIC       "COLOCK\r\n" /* 8 bytes, no NUL; a file mangled by a text-mode copy loses it */
 #define COLOCKP_MAGIC_SIZE  8
 #define COLOCKP_VERSION     1u
-#define COLOCKP_FINGERPRINT 0x10c40001u
+#define COLOCKP_FINGERPRINT 0x10c40002u
 #define COLOCKP_PAGE        4096
 
 #define COLOCKP_SLOTS_MIN 64u
@@ -66,7 +66,24 @@ static inline int64_t colockp_lane(uint32_t generation) {
 #define COLOCKP_RANK_PASSED     UINT64_C(2)
 #define COLOCKP_RANK_KEY_SHIFT  2
 #define COLOCKP_KEY_BASE        (UINT64_C(1) << 61)
+#define COLOCKP_KEY_UPGRADE     UINT64_C(1) /* before all others */
 #define COLOCKP_PRIORITY_PLACES 64
+
+/* Where a waiter stands: smaller goes first, equal ones in the order of their slots. Readers whose key is below the
+ * phase word waited when an exclusive hold ended: they move up by one unit of priority, so that a reader waits for
+ * one writer, not for all that came before it; and 64 places bound how many may overtake a writer that way. */
+static inline uint64_t colockp_rank_place(uint64_t rank, uint64_t phase) {
+  uint64_t key = rank >> COLOCKP_RANK_KEY_SHIFT;
+  return rank & COLOCKP_RANK_EXCLUSIVE || key >= phase || key <= COLOCKP_PRIORITY_PLACES
+             ? key
+             : key - COLOCKP_PRIORITY_PLACES;
+}
+static inline int colockp_rank_waits(uint64_t rank) { return rank != 0 && !(rank & COLOCKP_RANK_PASSED); }
+
+/* bell: futex word of one waiter */
+#define COLOCKP_BELL_RUNG   1u /* set by who rings, cleared by the owner before it looks at the queue */
+#define COLOCKP_BELL_ASLEEP 2u /* set by the owner before FUTEX_WAIT: who rings has to wake. With RUNG: let it rest */
+#define COLOCKP_BELL_WATCH  4u /* set by the owner: its process watches the file (watch.h), or cannot */
 
 /* queue flag: version << 1 | set */
 #define COLOCKP_FLAG_SET UINT64_C(1)
@@ -102,6 +119,8 @@ struct colockp_header {
   _Atomic uint64_t ceiling;                 /* under an exclusive LANE: tokens up to here may be handed out; synced */
   _Alignas(64) _Atomic uint64_t ticket;     /* any seat, by fetch_add */
   _Alignas(64) _Atomic uint64_t flag;       /* any seat: COLOCKP_FLAG_SET while somebody may wait */
+  _Atomic int64_t turn;                     /* any seat: monotonic ns when the queue's head became the head, about */
+  _Atomic uint64_t phase;                   /* under an exclusive LANE, only upwards: see colockp_rank_place */
   _Alignas(64) _Atomic uint32_t recall;     /* any seat: futex of the helpers that keep cached holds */
   _Alignas(64) _Atomic uint32_t capacity;   /* under GUARD: slots that are allocated */
   _Atomic uint32_t slots_in_use;            /* any seat, only upwards: no slot at or above this was ever claimed */
@@ -126,6 +145,8 @@ _Static_assert(offsetof(struct colockp_header, fence) == 192, "header");
 _Static_assert(offsetof(struct colockp_header, ceiling) == 200, "header");
 _Static_assert(offsetof(struct colockp_header, ticket) == 256, "header");
 _Static_assert(offsetof(struct colockp_header, flag) == 320, "header");
+_Static_assert(offsetof(struct colockp_header, turn) == 328, "header");
+_Static_assert(offsetof(struct colockp_header, phase) == 336, "header");
 _Static_assert(offsetof(struct colockp_header, recall) == 384, "header");
 _Static_assert(offsetof(struct colockp_header, capacity) == 448, "header");
 _Static_assert(offsetof(struct colockp_header, slots_in_use) == 452, "header");

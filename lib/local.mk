@@ -7,6 +7,9 @@ noinst_LTLIBRARIES += libcolockp.la
 libcolockp_la_SOURCES = \
   %D%/acquire.c \
   %D%/acquire.h \
+  %D%/alarm.c \
+  %D%/alarm.h \
+  %D%/broken.h \
   %D%/clock.h \
   %D%/config.c \
   %D%/config.h \
@@ -27,6 +30,7 @@ libcolockp_la_SOURCES = \
   %D%/force.c \
   %D%/force.h \
   %D%/hold.c \
+  %D%/hold.h \
   %D%/identity.c \
   %D%/identity.h \
   %D%/json.c \
@@ -45,6 +49,8 @@ libcolockp_la_SOURCES = \
   %D%/process.h \
   %D%/queue.c \
   %D%/queue.h \
+  %D%/queue_read.c \
+  %D%/queue_read.h \
   %D%/range.c \
   %D%/range.h \
   %D%/region.c \
@@ -53,13 +59,20 @@ libcolockp_la_SOURCES = \
   %D%/report.h \
   %D%/seat.c \
   %D%/seat.h \
+  %D%/stuck.c \
+  %D%/stuck.h \
   %D%/system.c \
   %D%/system.h \
   %D%/token.c \
   %D%/token.h \
+  %D%/upgrade.c \
   %D%/utf8.c \
   %D%/utf8.h \
-  %D%/version.c
+  %D%/version.c \
+  %D%/wait.c \
+  %D%/wait.h \
+  %D%/watch.c \
+  %D%/watch.h
 libcolockp_la_CFLAGS = $(AM_CFLAGS) $(YAML_CFLAGS)
 
 lib_LTLIBRARIES += libcolock.la

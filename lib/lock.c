@@ -90,6 +90,7 @@ static int open_seats(colock *lock, int64_t deadline_ns) {
 
 static void free_lock(colock *lock) {
   colockp_member_remove(&lock->member);
+  colockp_alarm_free_all(&lock->alarms);
   pthread_mutex_destroy(&lock->member.mutex);
   if (lock->region)
     colockp_region_unref(lock->region);
@@ -174,8 +175,10 @@ void colock_close(colock *lock) {
 void colock_cancel(colock *lock, int on) {
   int error = errno;
   atomic_store(&lock->canceled, on ? 1 : 0);
-  if (on)
+  if (on) {
     colockp_system.futex_wake((uint32_t *)&lock->canceled, INT_MAX);
+    colockp_alarm_ring(&lock->alarms);
+  }
   errno = error;
 }
 
@@ -298,6 +301,8 @@ struct search {
 
 static bool search_lock(struct colockp_member *member, void *arg) {
   struct search *search = arg;
+  if (member->in_child != in_child) /* no lock */
+    return false;
   pthread_mutex_lock(&member->mutex);
   for (colock_hold *hold = lock_of(member)->used; hold; hold = hold->next)
     if (atomic_load_explicit(&hold->thread, memory_order_relaxed) == search->thread && hold->forks == search->forks &&

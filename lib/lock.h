@@ -5,6 +5,7 @@
 #ifndef COLOCKP_LOCK_H
 #define COLOCKP_LOCK_H
 
+#include "alarm.h"
 #include "config.h"
 #include "process.h"
 #include "seat.h"
@@ -27,7 +28,8 @@ struct colock {
   struct colockp_region *region;    /* NULL: not enabled */
   colock_hold *pool, *used;
   bool closed;
-  _Atomic uint32_t canceled;        /* futex; waiters sleep on it */
+  _Atomic uint32_t canceled;        /* futex: waiters without a bell sleep on it */
+  colockp_alarms alarms;            /* of those who sleep on their bells */
 };
 
 /* A seat of the present region, pooled or new, now in use: to wait with, to hold with. ELOST is not among its codes: it

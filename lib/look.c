@@ -14,7 +14,6 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define COPY_TRIES 10
@@ -32,6 +31,7 @@ struct look { /* one look at the file */
   bool other_device;   /* than that of the processes that use the file */
   bool lane_taken;     /* somebody holds */
   bool lane_exclusive; /* and exclusively */
+  uint64_t phase;      /* decides where waiters stand, see colockp_rank_place */
   uint64_t pulse;      /* of all sequence words: another one says that some owner has written */
   struct colockp_snapshot *into;
 };
@@ -186,7 +186,8 @@ static void count_entry(struct colockp_snapshot *into, const colock_entry *entry
   into->of_role[entry->role]++;
 }
 
-static void fill_known(const struct look *look, colock_entry *entry, const struct slot_copy *copy) {
+/* published: when its owner joined the queue. An upgrading owner's other words are those of its hold. */
+static void fill_known(const struct look *look, colock_entry *entry, const struct slot_copy *copy, int64_t published) {
   entry->known = true;
   entry->identity = copy->identity;
   entry->identity.host[sizeof entry->identity.host - 1] = '\0'; /* the bytes come from outside */
@@ -199,7 +200,10 @@ static void fill_known(const struct look *look, colock_entry *entry, const struc
   entry->inherited_pid = copy->inherited_pid;
   if (entry->role != COLOCK_WAITER && copy->activity.token != 0)
     snprintf(entry->token_text, sizeof entry->token_text, "%" PRIu64, copy->activity.token);
-  entry->age_ns = age_since(look, entry, copy->activity.since_ns, copy->activity.since_wall_ns);
+  if (entry->role == COLOCK_WAITER && entry->upgrading)
+    entry->age_ns = age_since(look, entry, 0, published > COLOCKP_SEAT_TAKEN ? published : 0);
+  else
+    entry->age_ns = age_since(look, entry, copy->activity.since_ns, copy->activity.since_wall_ns);
   if (entry->role == COLOCK_HOLDER) {
     bool ours = strcmp(entry->identity.boot_id, colockp_boot_id()) == 0;
     int64_t quiet_ns = ours ? elapsed(copy->activity.renewed_ns, look->now_ns) : entry->age_ns;
@@ -223,9 +227,39 @@ static int role_of(const struct look *look, const struct colockp_activity *activ
   return activity->state == COLOCKP_HELD || activity->state == COLOCKP_UPGRADING ? COLOCK_HOLDER : COLOCK_CACHED;
 }
 
-static int look_at_slot(struct look *look, uint32_t slot, uint64_t rank) {
+static int mode_of(const struct look *look, const struct colockp_activity *activity) {
+  if (activity->state == COLOCKP_UPGRADING && activity->generation == look->into->generation)
+    return look->lane_exclusive ? COLOCK_EXCLUSIVE : COLOCK_SHARED; /* it has LANE: only itself can have converted it */
+  return activity->mode == COLOCK_SHARED || activity->mode == COLOCK_EXCLUSIVE ? (int)activity->mode : 0;
+}
+
+static int add_slot(struct look *look, int role, uint32_t slot, const struct colockp_queue_entry *queue,
+                    const struct slot_copy *copy, bool known) {
+  uint64_t rank = atomic_load(&queue->rank);
+  colock_entry *entry = add_entry(look->into);
+  if (!entry)
+    return no_memory(look);
+  entry->role = role;
+  entry->slot = slot;
+  entry->activity = copy->activity;
+  entry->upgrading = copy->activity.state == COLOCKP_UPGRADING && role != COLOCK_REVOKED && !look->lane_exclusive;
+  if (role == COLOCK_WAITER) {
+    entry->mode = rank & COLOCKP_RANK_EXCLUSIVE ? COLOCK_EXCLUSIVE : COLOCK_SHARED;
+    entry->passed = !colockp_rank_waits(rank);
+    entry->place = colockp_rank_place(rank, look->phase);
+  } else {
+    entry->mode = mode_of(look, &copy->activity);
+  }
+  if (known)
+    fill_known(look, entry, copy, atomic_load(&queue->published));
+  count_entry(look->into, entry);
+  return COLOCK_OK;
+}
+
+static int look_at_slot(struct look *look, uint32_t slot, const struct colockp_queue_entry *queue) {
   struct slot_copy copy;
   bool known = false;
+  uint64_t rank = atomic_load(&queue->rank);
   int code = copy_slot(look, slot, &copy, &known);
   if (code != COLOCK_OK)
     return code;
@@ -236,22 +270,11 @@ static int look_at_slot(struct look *look, uint32_t slot, uint64_t rank) {
   int role = alive ? role_of(look, &copy.activity, rank) : 0;
   if (role == 0)
     return COLOCK_OK;
-  colock_entry *entry = add_entry(look->into);
-  if (!entry)
-    return no_memory(look);
-  entry->role = role;
-  entry->slot = slot;
-  entry->rank = role == COLOCK_WAITER ? rank : 0;
-  entry->activity = copy.activity;
-  uint32_t mode = copy.activity.mode;
-  if (role == COLOCK_WAITER)
-    entry->mode = rank & COLOCKP_RANK_EXCLUSIVE ? COLOCK_EXCLUSIVE : COLOCK_SHARED;
-  else
-    entry->mode = mode == COLOCK_SHARED || mode == COLOCK_EXCLUSIVE ? (int)mode : 0;
-  if (known)
-    fill_known(look, entry, &copy);
-  count_entry(look->into, entry);
-  return COLOCK_OK;
+  code = add_slot(look, role, slot, queue, &copy, known);
+  bool waits_too = role == COLOCK_HOLDER && copy.activity.state == COLOCKP_UPGRADING && rank != 0;
+  if (code == COLOCK_OK && waits_too && !look->lane_exclusive)
+    code = add_slot(look, COLOCK_WAITER, slot, queue, &copy, known);
+  return code;
 }
 
 static int look_at_slots(struct look *look) {
@@ -262,7 +285,7 @@ static int look_at_slots(struct look *look) {
     int code = read_at(look, chunk, count * sizeof *chunk, COLOCKP_AT_QUEUE + (int64_t)first * (int64_t)sizeof *chunk);
     for (uint32_t i = 0; code == COLOCK_OK && i < count; i++)
       if (atomic_load(&chunk[i].published) != COLOCKP_SEAT_FREE)
-        code = look->other_device ? locks_elsewhere(look) : look_at_slot(look, first + i, atomic_load(&chunk[i].rank));
+        code = look->other_device ? locks_elsewhere(look) : look_at_slot(look, first + i, &chunk[i]);
     if (code != COLOCK_OK)
       return code;
   }
@@ -281,6 +304,7 @@ static void take_header(struct look *look) {
   into->slots_in_use = atomic_load(&look->header.slots_in_use);
   into->last_token = atomic_load(&look->header.fence);
   into->abandoned = atomic_load(&look->header.abandoned);
+  look->phase = atomic_load(&look->header.phase);
   into->forced = look->header.forced;
   into->forced.program[sizeof into->forced.program - 1] = '\0';
   into->forced.host[sizeof into->forced.host - 1] = '\0';
@@ -330,28 +354,6 @@ static int look_once(struct look *look, bool *settled) {
   *settled = word == atomic_load(&before.header.generation) && look->lane_taken == before.lane_taken &&
              look->lane_exclusive == before.lane_exclusive && !contradictory(look);
   return COLOCK_OK;
-}
-
-static int group(const colock_entry *entry) {
-  switch (entry->role) {
-  case COLOCK_HOLDER: return entry->mode == COLOCK_SHARED ? 1 : 0;
-  case COLOCK_ANONYMOUS: return 2;
-  case COLOCK_CACHED: return 3;
-  case COLOCK_WAITER: return 4;
-  default: return 5;
-  }
-}
-
-static int compare(const void *left, const void *right) {
-  const colock_entry *a = left, *b = right;
-  uint64_t a_key = a->rank >> COLOCKP_RANK_KEY_SHIFT, b_key = b->rank >> COLOCKP_RANK_KEY_SHIFT;
-  if (group(a) != group(b))
-    return group(a) < group(b) ? -1 : 1;
-  if (a_key != b_key)
-    return a_key < b_key ? -1 : 1;
-  if (a->role != COLOCK_WAITER && a->age_ns != b->age_ns)
-    return a->age_ns > b->age_ns ? -1 : 1;
-  return a->slot < b->slot ? -1 : a->slot > b->slot;
 }
 
 static int add_anonymous(const struct look *look) {
@@ -407,12 +409,6 @@ int colockp_look(struct colockp_snapshot *into, int fd, const char *escaped_path
     return code;
   if (contradictory(&look))
     keep_last_writer(into);
-  if (into->count > 1)
-    qsort(into->entries, into->count, sizeof *into->entries, compare);
-  int64_t position = 0;
-  for (size_t n = 0; n < into->count; n++)
-    if (into->entries[n].role == COLOCK_WAITER)
-      into->entries[n].position = ++position;
   return COLOCK_OK;
 }
 

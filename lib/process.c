@@ -8,6 +8,8 @@
 #include <stddef.h>
 #include <sys/mman.h>
 
+#define LOCKS_FROM 32 /* lowest number of a descriptor that carries locks */
+
 static pthread_mutex_t fork_lock = PTHREAD_MUTEX_INITIALIZER; /* its handlers are set by the first colockp_fork_count */
 static struct colockp_fd *descriptors; /* under the fork lock */
 static struct colockp_member *members; /* under the fork lock */
@@ -33,7 +35,7 @@ static void become_child(void) {
   for (struct colockp_fd *fd = descriptors, *next; fd; fd = next) {
     next = fd->next;
     fd->next = fd->previous = NULL;
-    if (fd->locks && !fd->inherited && fd->fd >= 0) {
+    if (fd->own && !fd->inherited && fd->fd >= 0) {
       colockp_system.close(fd->fd);
       fd->fd = -1;
     }
@@ -91,22 +93,50 @@ static int above_two(int fd) {
   return moved;
 }
 
-int colockp_fd_open(struct colockp_fd *fd, bool locks, int directory, const char *name, int flags, mode_t mode) {
-  fd->locks = locks;
+/* When a process dies, Linux closes its descriptors from the highest number down, and the watch's (watch.h) takes up to
+ * 20 ms: a lock on a lower one would stay that much longer. So those that carry locks leave the low numbers to it, if
+ * there is room. 32 more need no larger table in the kernel. */
+static int above_watch(int fd) {
+  if (fd < 0 || fd >= LOCKS_FROM)
+    return fd;
+  int error = errno, moved = colockp_system.fcntl_int(fd, F_DUPFD_CLOEXEC, LOCKS_FROM);
+  errno = error;
+  if (moved < 0)
+    return fd;
+  colockp_system.close(fd);
+  return moved;
+}
+
+/* Under the fork lock: `made` is a descriptor, or -1 with errno. */
+static int enter(struct colockp_fd *fd, bool own, int made) {
+  int error = made < 0 ? errno : 0;
+  fd->fd = made;
+  fd->own = own;
   fd->inherited = false;
+  if (error)
+    return error;
+  fd->previous = NULL;
+  fd->next = descriptors;
+  if (descriptors)
+    descriptors->previous = fd;
+  descriptors = fd;
+  return 0;
+}
+
+int colockp_fd_open(struct colockp_fd *fd, bool own, int directory, const char *name, int flags, mode_t mode) {
   pthread_mutex_lock(&fork_lock);
   int error = 0;
   do {
-    fd->fd = above_two(colockp_system.openat(directory, name, flags | O_CLOEXEC, mode));
-    error = fd->fd < 0 ? errno : 0;
+    int made = above_two(colockp_system.openat(directory, name, flags | O_CLOEXEC, mode));
+    error = enter(fd, own, own ? above_watch(made) : made);
   } while (error == EINTR);
-  if (error == 0) {
-    fd->previous = NULL;
-    fd->next = descriptors;
-    if (descriptors)
-      descriptors->previous = fd;
-    descriptors = fd;
-  }
+  pthread_mutex_unlock(&fork_lock);
+  return error;
+}
+
+int colockp_fd_make(struct colockp_fd *fd, int (*make)(void)) {
+  pthread_mutex_lock(&fork_lock);
+  int error = enter(fd, true, above_two(make()));
   pthread_mutex_unlock(&fork_lock);
   return error;
 }

@@ -12,17 +12,19 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-/* A descriptor that colock opened. Those that may carry record locks are closed in a forked child at once, unless
- * inherited: else the child's copy of the description would keep a dead parent's lock. */
+/* A descriptor that colock opened. Those that are this process's alone are closed in a forked child at once, unless
+ * inherited: the child's copy of a description that carries record locks would keep a dead parent's lock. */
 struct colockp_fd {
   int fd;                             /* -1: closed */
-  bool locks;                         /* constant: may carry record locks */
+  bool own;                           /* constant: this process's alone; what may carry record locks must be */
   bool inherited;                     /* under the fork lock: stays open in children */
   struct colockp_fd *next, *previous; /* under the fork lock */
 };
 
 /* openat and register in one step that no fork can split; above 2, close-on-exec. 0 or an errno. */
-int colockp_fd_open(struct colockp_fd *fd, bool locks, int directory, const char *name, int flags, mode_t mode);
+int colockp_fd_open(struct colockp_fd *fd, bool own, int directory, const char *name, int flags, mode_t mode);
+/* The same with a call that makes a descriptor of this process's alone, close-on-exec. */
+int colockp_fd_make(struct colockp_fd *fd, int (*make)(void));
 void colockp_fd_close(struct colockp_fd *fd);
 /* Whether children keep it, across exec too. 0 or an errno. */
 int colockp_fd_inherit(struct colockp_fd *fd, bool on);

@@ -81,6 +81,9 @@ struct colockp_region *colockp_region_ref(struct colockp_region *region) {
 void colockp_region_unref(struct colockp_region *region) {
   if (atomic_fetch_sub(&region->references, 1) != 1)
     return;
+  void (*gone)(struct colockp_region *) = atomic_load(&region->gone);
+  if (gone)
+    gone(region);
   if (region->header)
     colockp_system.munmap(region->header, COLOCKP_MAPPED);
   if (region->file.fd >= 0)

@@ -14,6 +14,17 @@
 #include <stdbool.h>
 #include <sys/stat.h>
 
+/* What the watch (watch.h) keeps of a region; all zero: nothing yet. Stores under its mutex, save those that say so. */
+struct colockp_watched {
+  _Atomic uint32_t waiters; /* of this process, between begin and end. By anybody */
+  _Atomic bool idle;        /* nobody began in the last second. Cleared by anybody */
+  _Atomic int descriptor;   /* inotify's number for the inode; 0: not watched now */
+  bool changed;             /* the file was renamed, or lost a name */
+  _Atomic unsigned rounds;  /* of ringing that are still due after the last event */
+  int64_t due_ns;           /* when the next one is */
+  struct colockp_region *next;
+};
+
 struct colockp_region {
   _Atomic int references;
   struct colockp_fd file;      /* registered; never locked */
@@ -28,6 +39,8 @@ struct colockp_region {
   struct colockp_header *header;     /* mapped, with queue and bells behind it */
   struct colockp_queue_entry *queue;
   _Atomic uint32_t *bells;
+  struct colockp_watched watch;
+  void (*_Atomic gone)(struct colockp_region *region); /* NULL, or called before it is unmapped: for watch.c */
 };
 
 enum { COLOCKP_CREATE = 1 }; /* lay out a file that is absent, empty or damaged; without it nothing is written */

@@ -5,6 +5,7 @@
 #include "process.h"
 #include "system.h"
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 static void drop(struct colockp_snapshot *snapshot) {
@@ -39,6 +40,38 @@ void colock_report_free(colock_report *report) {
   colockp_system.free(report);
 }
 
+static int group(const colock_entry *entry) {
+  switch (entry->role) {
+  case COLOCK_HOLDER: return entry->mode == COLOCK_SHARED ? 1 : 0;
+  case COLOCK_ANONYMOUS: return 2;
+  case COLOCK_CACHED: return 3;
+  case COLOCK_WAITER: return entry->passed ? 5 : 4;
+  default: return 6;
+  }
+}
+
+static int compare(const void *left, const void *right) {
+  const colock_entry *a = left, *b = right;
+  if (group(a) != group(b))
+    return group(a) < group(b) ? -1 : 1;
+  if (a->place != b->place)
+    return a->place < b->place ? -1 : 1;
+  if (a->role != COLOCK_WAITER && a->age_ns != b->age_ns)
+    return a->age_ns > b->age_ns ? -1 : 1;
+  return a->slot < b->slot ? -1 : a->slot > b->slot;
+}
+
+/* Holders (exclusive first, the oldest first), anonymous ones, cached ones, waiters as they stand in line, those that
+ * are passed over, revoked. */
+static void put_in_order(struct colockp_snapshot *snapshot) {
+  int64_t position = 0;
+  if (snapshot->count > 1)
+    qsort(snapshot->entries, snapshot->count, sizeof *snapshot->entries, compare);
+  for (size_t i = 0; i < snapshot->count; i++)
+    if (snapshot->entries[i].role == COLOCK_WAITER && !snapshot->entries[i].passed)
+      snapshot->entries[i].position = ++position;
+}
+
 int colockp_report_fill(colock_report *report, int fd) {
   struct colockp_snapshot fresh = {.entries = NULL};
   char escaped[COLOCKP_ESCAPED_PATH];
@@ -47,6 +80,7 @@ int colockp_report_fill(colock_report *report, int fd) {
     drop(&fresh);
     return code;
   }
+  put_in_order(&fresh);
   drop(&report->now);
   report->now = fresh;
   if (report->json)
@@ -56,11 +90,16 @@ int colockp_report_fill(colock_report *report, int fd) {
 }
 
 bool colockp_report_holder(const colock_report *report, int mode, struct colockp_holder *holder) {
+  return colockp_report_other_holder(report, mode, COLOCKP_NO_SLOT, holder);
+}
+
+bool colockp_report_other_holder(const colock_report *report, int mode, uint32_t own, struct colockp_holder *holder) {
   struct colockp_holder found = {.entry = NULL};
   for (size_t i = 0; i < report->now.count; i++) {
     const colock_entry *entry = &report->now.entries[i];
     bool holds = entry->role == COLOCK_HOLDER || entry->role == COLOCK_CACHED || entry->role == COLOCK_ANONYMOUS;
-    if (!holds || (mode == COLOCK_SHARED && entry->mode == COLOCK_SHARED))
+    bool itself = own != COLOCKP_NO_SLOT && entry->slot == own;
+    if (!holds || itself || (mode == COLOCK_SHARED && entry->mode == COLOCK_SHARED))
       continue;
     if (!found.entry) {
       found.entry = entry;

@@ -20,9 +20,11 @@ struct colock_entry {
   bool known;             /* identity, activity and purpose can be believed */
   bool stale;
   uint32_t slot;          /* COLOCKP_NO_SLOT: anonymous */
-  int64_t position;       /* of a waiter, 1 is the head; else 0 */
+  bool passed;            /* a waiter that is passed over, because it is stopped */
+  bool upgrading;         /* a shared hold that waits to be exclusive: in both of its entries */
+  int64_t position;       /* of a waiter that is not passed over, 1 is the head; else 0 */
   int64_t age_ns;         /* since it holds or waits; -1: unknown */
-  uint64_t rank;          /* of a waiter; else 0 */
+  uint64_t place;         /* of a waiter, as colockp_rank_place says; else 0 */
   int64_t inherited_pid;  /* the process that a hold was passed on to; 0: none */
   struct colockp_activity activity;
   struct colockp_identity identity;
@@ -73,6 +75,8 @@ int colockp_report_fill(colock_report *report, int fd);
 /* The first live holder that conflicts with `mode`: exclusive before shared, the oldest first. False: nobody. Cached
  * holds count. */
 bool colockp_report_holder(const colock_report *report, int mode, struct colockp_holder *holder);
+/* The same but for the one with slot `own`: whom an upgrade of that one's hold has to wait for. */
+bool colockp_report_other_holder(const colock_report *report, int mode, uint32_t own, struct colockp_holder *holder);
 
 /* Does slot `slot` hold, at this moment and in this generation, by hold `hold_id`? 1, 0, or -COLOCK_ code. */
 int colockp_report_holds(int fd, uint32_t slot, uint32_t generation, uint64_t hold_id, const char *escaped_path);
@@ -80,6 +84,12 @@ int colockp_report_holds(int fd, uint32_t slot, uint32_t generation, uint64_t ho
 /* For messages, safe to print: migrate[5120] (uid 1000, 2m5s, "schema 42"). Always ends in NUL. Returns out. */
 char *colockp_describe(const colock_entry *entry, char *out, size_t size);
 #define COLOCKP_DESCRIBED 768 /* room for a description; a long purpose is cut */
+
+/* What keeps the one with slot `own` (COLOCKP_NO_SLOT: somebody without) from a lock of that mode, for messages: "held
+ * by migrate[5120] (...) and 2 others"; "free, but backup[5200] (...) waits ahead". False: nothing is to be seen any
+ * more, and out is untouched. */
+bool colockp_in_the_way(const colock_report *report, int mode, uint32_t own, char *out, size_t size);
+#define COLOCKP_IN_THE_WAY (COLOCKP_DESCRIBED + 64)
 
 /* An age for people, cut to two units: 2m5s, 41s, 340ms; "?" if negative. Returns out. */
 char *colockp_age(char *out, size_t size, int64_t ns);

@@ -57,6 +57,15 @@ void colockp_seat_show(struct colock_hold *seat, const char *purpose) {
   end_write(slot);
 }
 
+void colockp_seat_show_activity(struct colock_hold *seat) {
+  struct colockp_slot *slot = seat->slot;
+  if (!slot)
+    return;
+  begin_write(slot);
+  store_words(slot->activity, &seat->activity, sizeof seat->activity);
+  end_write(slot);
+}
+
 void colockp_seat_show_state(struct colock_hold *seat) {
   struct colockp_slot *slot = seat->slot;
   if (!slot)
@@ -233,6 +242,14 @@ int colockp_seat_claim(struct colockp_region *region, const char *label, int64_t
   }
   *out = seat;
   return 0;
+}
+
+int colockp_seat_reopen(struct colock_hold *seat) {
+  off_t size;
+  colockp_fd_close(&seat->file);
+  int code = open_seat(seat, &size);
+  seat->broken = code != 0;
+  return code;
 }
 
 /* Owner of the slot, for the last time. */

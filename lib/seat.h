@@ -27,6 +27,7 @@ struct colock_hold {
   _Atomic uint64_t thread;           /* whose blocking acquire got it; 0: none, or detached */
   uint64_t last_token;
   uint64_t abandoned;                /* the abandoned word as seen at the grant */
+  int ended;                         /* why a yield did not get it back: nothing is held any more; 0: held */
   struct colock_hold *next, *previous; /* of the pool or the list of those in use. Under the lock's mutex */
 };
 
@@ -37,8 +38,13 @@ int colockp_seat_claim(struct colockp_region *region, const char *label, int64_t
 /* Gives the slot back and frees the seat. Its LANE must be unlocked, or be left to inherited copies on purpose. */
 void colockp_seat_free(struct colock_hold *seat);
 
+/* Close and open the descriptor of a seat without a slot. As colockp_seat_claim. */
+int colockp_seat_reopen(struct colock_hold *seat);
+
 /* Mirror activity into the slot; purpose NULL: none. */
 void colockp_seat_show(struct colock_hold *seat, const char *purpose);
+/* Mirror activity, and leave the purpose as it is. */
+void colockp_seat_show_activity(struct colock_hold *seat);
 /* Mirror only the words that change when a hold ends or is renewed. */
 void colockp_seat_show_state(struct colock_hold *seat);
 

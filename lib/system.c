@@ -6,6 +6,8 @@
 #include <limits.h>
 #include <linux/futex.h>
 #include <stdlib.h>
+#include <sys/eventfd.h>
+#include <sys/inotify.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -48,13 +50,23 @@ static int real_futex_wake(uint32_t *word, int count) {
   return (int)syscall(SYS_futex, word, FUTEX_WAKE, count, NULL, NULL, 0);
 }
 
+static int real_ppoll(struct pollfd *fds, nfds_t count, const struct timespec *relative) {
+  return ppoll(fds, count, relative, NULL);
+}
+
+static int real_eventfd(unsigned initial, int flags) {
+  return eventfd(initial, flags);
+}
+
 #define DEFAULTS                                                                                                       \
   {                                                                                                                    \
     .openat = real_openat, .close = close, .fstat = real_fstat, .fstatat = fstatat, .fstatfs = fstatfs,                \
     .pread = pread, .pwrite = pwrite, .fallocate = fallocate, .fsync = fsync, .fdatasync = fdatasync,                  \
     .linkat = linkat, .mmap = mmap, .munmap = munmap, .fcntl_lock = real_lock, .fcntl_int = real_fcntl,                \
     .ioctl_long = real_ioctl, .getrlimit = real_getrlimit, .futex_wait = real_futex_wait,                              \
-    .futex_wake = real_futex_wake, .malloc = malloc, .free = free                                                      \
+    .futex_wake = real_futex_wake, .inotify_init1 = inotify_init1, .inotify_add_watch = inotify_add_watch,             \
+    .inotify_rm_watch = inotify_rm_watch, .eventfd = real_eventfd, .read = read, .write = write, .ppoll = real_ppoll,  \
+    .pthread_create = pthread_create, .malloc = malloc, .free = free                                                   \
   }
 
 const struct colockp_system colockp_system_default = DEFAULTS;

@@ -7,6 +7,8 @@
 #define COLOCKP_SYSTEM_H
 
 #include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
 #include <stdint.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -34,6 +36,14 @@ struct colockp_system {
   int (*getrlimit)(int resource, struct rlimit *limit);
   int (*futex_wait)(uint32_t *word, uint32_t expected, const struct timespec *relative);
   int (*futex_wake)(uint32_t *word, int count);
+  int (*inotify_init1)(int flags);
+  int (*inotify_add_watch)(int fd, const char *path, uint32_t mask);
+  int (*inotify_rm_watch)(int fd, int descriptor);
+  int (*eventfd)(unsigned initial, int flags);
+  ssize_t (*read)(int fd, void *buffer, size_t size);    /* of the watch's descriptors only */
+  ssize_t (*write)(int fd, const void *buffer, size_t size);
+  int (*ppoll)(struct pollfd *fds, nfds_t count, const struct timespec *relative);
+  int (*pthread_create)(pthread_t *thread, const pthread_attr_t *attributes, void *(*body)(void *), void *arg);
   void *(*malloc)(size_t size); /* not system calls, but they fail as those do and are tested the same way */
   void (*free)(void *memory);
 };

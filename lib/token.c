@@ -44,10 +44,6 @@ static void bury(struct colockp_region *region, uint64_t token) {
   atomic_compare_exchange_strong(&header->writer, &token, 0);
 }
 
-uint64_t colockp_writer_found(const struct colockp_region *region) {
-  return atomic_load_explicit(&region->header->writer, memory_order_acquire);
-}
-
 void colockp_writer_bury(struct colockp_region *region, uint64_t token) {
   bury(region, token);
   colockp_log(region->verbosity, COLOCKP_INFO,
@@ -85,11 +81,15 @@ uint64_t colockp_token_last(const struct colockp_region *region) {
   return read_word(region, offsetof(struct colockp_header, fence));
 }
 
-/* A reader-only lock cannot bury, so it counts a dead writer's mark itself; it is called under LANE. */
-uint64_t colockp_abandoned_word(const struct colockp_region *region) {
+uint64_t colockp_writer_found(const struct colockp_region *region) {
+  if (region->header)
+    return atomic_load_explicit(&region->header->writer, memory_order_acquire);
+  return read_word(region, offsetof(struct colockp_header, writer));
+}
+
+uint64_t colockp_abandoned_word(const struct colockp_region *region, uint64_t found) {
   if (region->header)
     return atomic_load_explicit(&region->header->abandoned, memory_order_relaxed);
-  uint64_t writer = read_word(region, offsetof(struct colockp_header, writer));
   uint64_t abandoned = read_word(region, offsetof(struct colockp_header, abandoned));
-  return writer > abandoned ? writer : abandoned;
+  return found > abandoned ? found : abandoned;
 }

@@ -18,7 +18,7 @@ int colockp_token_sync(struct colockp_region *region, uint64_t token);
 /* Under LANE in either mode: the mark that is there, 0 none. It is a dead writer's, or one's who was forced out, if the
  * generation is found to be still ours *after* this: else it may be that of a live writer on the next lane. */
 uint64_t colockp_writer_found(const struct colockp_region *region);
-/* Move that mark to `abandoned`. */
+/* Not on a reader-only lock: move that mark to `abandoned`. */
 void colockp_writer_bury(struct colockp_region *region, uint64_t token);
 /* Under the exclusive LANE of `generation`: mark. False: a newer writer has its mark there, so this hold has been
  * revoked. */
@@ -26,8 +26,9 @@ bool colockp_writer_mark(struct colockp_region *region, uint32_t generation, uin
 /* Before LANE is unlocked, by a hold that is not revoked. */
 void colockp_writer_clear(struct colockp_region *region, uint64_t token);
 
-/* The last token handed out, and what is abandoned: from the mapping, or by pread where there is none. */
+/* The last token handed out, and what is abandoned: from the mapping, or by pread where there is none, and where a mark
+ * that was found cannot be buried. */
 uint64_t colockp_token_last(const struct colockp_region *region);
-uint64_t colockp_abandoned_word(const struct colockp_region *region);
+uint64_t colockp_abandoned_word(const struct colockp_region *region, uint64_t found);
 
 #endif
