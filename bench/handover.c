@@ -1,0 +1,106 @@
+/* handover.c - how long from a release until the waiter runs.
+ *
+ * Holder and waiter are two processes that meet through shared memory before each turn, so that the waiter has been
+ * asleep for some ms when the lock is released. The same two do one turn with colock and one with the bare calls: where
+ * the scheduler has put them decides as much as what wakes them. So the medians follow once more for two processors,
+ * where waking is dear and the waiter runs beside the end of the release, and for one, where it is cheap and each
+ * instruction of both counts. */
+#define _GNU_SOURCE
+#include "contender.h"
+#include "measure.h"
+
+#include <sched.h>
+
+#define HOLD_NS (3 * MS) /* longer than any spinning */
+enum { MOST_TURNS = 400 };
+
+static const struct contender *const contenders[] = { &colock_contender, &waiting_contender };
+
+struct place {
+  const struct run *run;
+  int processors;                  /* 1, 2: on so many; 0: wherever the scheduler puts them */
+  uint32_t turns;                  /* of both */
+  struct event held, wanted, done; /* the number of the turn */
+  _Atomic int64_t released;
+  double waits[2][MOST_TURNS / 2];
+};
+
+static void hold(struct place *place, struct party *parties) {
+  for (uint32_t turn = 1; turn <= place->turns; turn++) {
+    contenders[turn % 2]->lock(&parties[turn % 2], COLOCK_EXCLUSIVE);
+    event_set(&place->held, turn);
+    event_await(&place->wanted, turn);
+    pause_ns(HOLD_NS);
+    place->released = now_ns();
+    contenders[turn % 2]->unlock(&parties[turn % 2]);
+    event_await(&place->done, turn);
+  }
+}
+
+static void await(struct place *place, struct party *parties) {
+  for (uint32_t turn = 1; turn <= place->turns; turn++) {
+    event_await(&place->held, turn);
+    event_set(&place->wanted, turn);
+    contenders[turn % 2]->lock(&parties[turn % 2], COLOCK_EXCLUSIVE);
+    place->waits[turn % 2][(turn - 1) / 2] = (double)(now_ns() - place->released) / 1e3;
+    contenders[turn % 2]->unlock(&parties[turn % 2]);
+    event_set(&place->done, turn);
+  }
+}
+
+/* On the first processor that we may use, or the second; where there is none, anywhere. */
+static void stay_on(int which) {
+  cpu_set_t usable, one;
+  if (sched_getaffinity(0, sizeof usable, &usable) != 0)
+    return;
+  for (size_t i = 0; i < CPU_SETSIZE; i++)
+    if (CPU_ISSET(i, &usable) && which-- == 0) {
+      CPU_ZERO(&one);
+      CPU_SET(i, &one);
+      sched_setaffinity(0, sizeof one, &one);
+      return;
+    }
+}
+
+static void take_part(struct team *team, int index, void *arg) {
+  struct place *place = arg;
+  struct party parties[2];
+  if (place->processors)
+    stay_on(index % place->processors);
+  for (int i = 0; i < 2; i++)
+    contenders[i]->open(&parties[i], place->run, index);
+  team_meet(team);
+  (index == 0 ? hold : await)(place, parties);
+}
+
+static void measure(struct run *run, int processors, struct series *median, struct series *worst, int rounds) {
+  median->count = worst->count = rounds;
+  fresh_files();
+  for (int i = 0; i < rounds; i++) {
+    struct place *place = shared_new(sizeof *place);
+    struct team team;
+    place->run = run;
+    place->processors = processors;
+    place->turns = run->quick ? 100 : MOST_TURNS;
+    team_start(&team, 2, take_part, place);
+    team_go(&team);
+    team_end(&team);
+    median->ours[i] = quantile(place->waits[0], place->turns / 2, 0.5);
+    median->theirs[i] = quantile(place->waits[1], place->turns / 2, 0.5);
+    worst->ours[i] = quantile(place->waits[0], place->turns / 2, 0.99);
+    worst->theirs[i] = quantile(place->waits[1], place->turns / 2, 0.99);
+    shared_free(place, sizeof *place);
+  }
+}
+
+void bench_handover(struct run *run) {
+  static struct series median, worst;
+  begin_section(run, "hand-over: from a release to the waiter's run", BESIDE_WAITING);
+  measure(run, 0, &median, &worst, run->quick ? 5 : 9);
+  print_series(run, &median, (struct figure){ .name = "median", .unit = "us", .aim = 1.25 });
+  print_series(run, &worst, (struct figure){ .name = "99th percentile", .unit = "us", .aim = 1.5 });
+  measure(run, 2, &median, &worst, run->quick ? 2 : 3);
+  print_series(run, &median, (struct figure){ .name = "median, on two processors", .unit = "us" });
+  measure(run, 1, &median, &worst, run->quick ? 2 : 3);
+  print_series(run, &median, (struct figure){ .name = "median, both on one", .unit = "us" });
+}

@@ -1,0 +1,109 @@
+/* output.c - the figures as a table, or as JSON; each as soon as it is known. */
+#include "bench.h"
+#include "measure.h"
+
+#include <math.h>
+#include <stdio.h>
+
+void begin_section(struct run *run, const char *title, const char *beside) {
+  run->section = title;
+  run->beside = beside;
+  if (!run->json)
+    printf("\n%s; beside: %s\n", title, beside);
+}
+
+static double ratio_of(const struct figure *f) { return f->ratio > 0 ? f->ratio : f->ours / f->theirs; }
+
+static double judged_of(const struct figure *f) {
+  switch (f->judged) {
+  case OURS_ALONE: return f->ours;
+  case DIFFERENCE: return f->ours - f->theirs;
+  default: return ratio_of(f);
+  }
+}
+
+static bool is_met(const struct figure *f) {
+  return f->at_least ? judged_of(f) >= f->aim : judged_of(f) <= f->aim;
+}
+
+static int decimals(double value) { return value < 10 ? 2 : value < 1000 ? 1 : 0; }
+
+static void print_row(const struct figure *f) {
+  char theirs[32] = "", ratio[32] = "", quartiles[32] = "", aim[32] = "";
+  if (!isnan(f->theirs)) {
+    snprintf(theirs, sizeof theirs, "%s%.*f", f->theirs_at_least ? ">" : "", decimals(f->theirs), f->theirs);
+    snprintf(ratio, sizeof ratio, "%s%.*f", f->theirs_at_least ? "<" : "", ratio_of(f) < 0.1 ? 4 : 2, ratio_of(f));
+  }
+  if (f->high > 0)
+    snprintf(quartiles, sizeof quartiles, "%.2f-%.2f", f->low, f->high);
+  if (f->aim > 0) {
+    const char *bound = f->at_least ? ">=" : "<=";
+    if (f->judged == RATIO)
+      snprintf(aim, sizeof aim, "%s %.2f", bound, f->aim);
+    else
+      snprintf(aim, sizeof aim, "%s %s%g %s", bound, f->judged == DIFFERENCE ? "theirs+" : "", f->aim, f->unit);
+  }
+  printf("  %-45s %9.*f %9s %-3s %7s %-10s %-15s %s\n", f->name, decimals(f->ours), f->ours, theirs, f->unit, ratio,
+         quartiles, aim, f->aim > 0 ? is_met(f) ? "met" : "MISSED" : "");
+}
+
+static void print_object(const struct run *run, const struct figure *f) {
+  printf("%s\n{\"bench\":\"%s\",\"name\":\"%s\",\"beside\":\"%s\",\"unit\":\"%s\",\"ours\":%.6g",
+         run->printed ? "," : "", run->section, f->name, run->beside, f->unit, f->ours);
+  if (!isnan(f->theirs))
+    printf(",\"theirs\":%.6g,\"theirs_at_least\":%s,\"ratio\":%.6g", f->theirs, f->theirs_at_least ? "true" : "false",
+           ratio_of(f));
+  if (f->high > 0)
+    printf(",\"ratio_low\":%.6g,\"ratio_high\":%.6g", f->low, f->high);
+  if (f->aim > 0)
+    printf(",\"aim\":{\"of\":\"%s\",\"%s\":%g,\"met\":%s}",
+           f->judged == RATIO ? "ratio" : f->judged == OURS_ALONE ? "ours" : "ours-theirs",
+           f->at_least ? "at_least" : "at_most", f->aim, is_met(f) ? "true" : "false");
+  printf("}");
+}
+
+void print_figure(struct run *run, struct figure figure) {
+  if (run->json)
+    print_object(run, &figure);
+  else
+    print_row(&figure);
+  run->printed++;
+  if (figure.aim > 0) {
+    run->aims++;
+    run->met += is_met(&figure);
+  }
+  fflush(stdout); /* before a fork, which would double it, and for those who watch */
+}
+
+void print_series(struct run *run, const struct series *series, struct figure figure) {
+  double ours[MOST_ROUNDS], theirs[MOST_ROUNDS], ratios[MOST_ROUNDS];
+  size_t count = (size_t)series->count;
+  for (size_t i = 0; i < count; i++) {
+    ours[i] = series->ours[i];
+    theirs[i] = series->theirs[i];
+    ratios[i] = ours[i] / theirs[i];
+  }
+  figure.ours = quantile(ours, count, 0.5);
+  figure.theirs = quantile(theirs, count, 0.5);
+  figure.ratio = quantile(ratios, count, 0.5);
+  if (count >= 5) {
+    figure.low = quantile(ratios, count, 0.25);
+    figure.high = quantile(ratios, count, 0.75);
+  }
+  print_figure(run, figure);
+}
+
+void print_first(const struct run *run) {
+  if (run->json)
+    printf("{\"version\":2,\"quick\":%s,\"figures\":[", run->quick ? "true" : "false");
+  else
+    printf("%-47s %9s %9s %-3s %7s %-10s %-15s%s\n", "", "colock", "beside", "", "ratio", "quartiles", "aim",
+           run->quick ? " (quick: rough)" : "");
+}
+
+void print_last(const struct run *run) {
+  if (run->json)
+    printf("\n],\"aims\":%d,\"met\":%d}\n", run->aims, run->met);
+  else
+    printf("\n%d of %d aims met\n", run->met, run->aims);
+}

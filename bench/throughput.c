@@ -1,0 +1,142 @@
+/* throughput.c - 2 and 8 processes that take the lock exclusively as often as they can.
+ *
+ * What a lock gains by letting one process have it over and over, others pay by waiting: so throughput, shares and the
+ * longest wait are taken from the same run. */
+#include "contender.h"
+#include "measure.h"
+
+#include <math.h>
+#include <stdio.h>
+
+enum { MOST_PROCESSES = 8 };
+
+struct place {
+  const struct run *run;
+  const struct contender *contender;
+  int processes;
+  int64_t work_ns; /* under the lock, and as much beside it */
+  _Atomic bool over;
+  struct {
+    _Alignas(64) uint64_t grants;
+    int64_t longest; /* wait */
+  } of[MOST_PROCESSES];
+};
+
+static void work(int64_t ns) {
+  for (int64_t end = now_ns() + ns; now_ns() < end;)
+    ;
+}
+
+static void take_part(struct team *team, int index, void *arg) {
+  struct place *place = arg;
+  struct party party;
+  uint64_t grants = 0;
+  int64_t longest = 0;
+  place->contender->open(&party, place->run, index);
+  team_meet(team);
+  int64_t before = now_ns();
+  for (bool over = false; !over;) {
+    place->contender->lock(&party, COLOCK_EXCLUSIVE);
+    int64_t wait = now_ns() - before;
+    over = place->over;
+    if (place->work_ns)
+      work(place->work_ns);
+    place->contender->unlock(&party);
+    if (!over)
+      grants++;
+    if (longest < wait)
+      longest = wait;
+    if (place->work_ns)
+      work(place->work_ns);
+    before = now_ns();
+  }
+  place->of[index].grants = grants;
+  place->of[index].longest = longest;
+}
+
+struct result {
+  double rate, deviation, longest; /* a second; % of the mean; ms */
+};
+
+static struct result measure(const struct run *run, const struct contender *contender, int processes, int64_t work_ns,
+                             int64_t window_ns) {
+  struct place *place = shared_new(sizeof *place);
+  struct team team;
+  struct result result = { 0 };
+  double sum = 0;
+  place->run = run;
+  place->contender = contender;
+  place->processes = processes;
+  place->work_ns = work_ns;
+  team_start(&team, processes, take_part, place);
+  team_go(&team);
+  pause_ns(window_ns);
+  place->over = true;
+  team_end(&team);
+  for (int i = 0; i < processes; i++)
+    sum += (double)place->of[i].grants;
+  for (int i = 0; i < processes; i++) {
+    double deviation = fabs((double)place->of[i].grants * processes / sum - 1) * 100;
+    double longest = (double)place->of[i].longest / 1e6;
+    if (result.deviation < deviation)
+      result.deviation = deviation;
+    if (result.longest < longest)
+      result.longest = longest;
+  }
+  result.rate = sum * 1e9 / (double)window_ns;
+  shared_free(place, sizeof *place);
+  return result;
+}
+
+struct comparison {
+  struct series rate, deviation, longest;
+};
+
+static void enter(struct comparison *c, int round, struct result ours, struct result theirs) {
+  c->rate.count = c->deviation.count = c->longest.count = round + 1;
+  c->rate.ours[round] = ours.rate;
+  c->rate.theirs[round] = theirs.rate;
+  c->deviation.ours[round] = ours.deviation;
+  c->deviation.theirs[round] = theirs.deviation;
+  c->longest.ours[round] = ours.longest;
+  c->longest.theirs[round] = theirs.longest;
+}
+
+static void print(struct run *run, const struct comparison *c, int processes, const char *beside, double rate_aim,
+                  bool all) {
+  char title[96];
+  snprintf(title, sizeof title, "%d processes without a pause%s", processes,
+           all ? "" : ", 20 us of work under the lock, 20 us beside it");
+  begin_section(run, title, beside);
+  print_series(run, &c->rate,
+               (struct figure){ .name = "holds a second", .unit = "/s", .aim = rate_aim, .at_least = true });
+  print_series(run, &c->deviation,
+               (struct figure){ .name = "largest deviation from an equal share", .unit = "%", .judged = OURS_ALONE,
+                                .aim = all ? 10 : 0 });
+  print_series(run, &c->longest,
+               (struct figure){ .name = "longest wait", .unit = "ms", .aim = all ? 0.5 : 0 });
+}
+
+static void compare(struct run *run, int processes, int64_t work_ns, int64_t window_ns, int rounds, double rate_aim) {
+  static struct comparison waiting, spinning;
+  fresh_files();
+  for (int i = 0; i < rounds; i++) {
+    struct result ours = measure(run, &colock_contender, processes, work_ns, window_ns);
+    enter(&waiting, i, ours, measure(run, &waiting_contender, processes, work_ns, window_ns));
+    enter(&spinning, i, ours, measure(run, &spinning_contender, processes, work_ns, window_ns));
+  }
+  print(run, &waiting, processes, BESIDE_WAITING, rate_aim, work_ns == 0);
+  print(run, &spinning, processes, BESIDE_SPINNING, rate_aim, work_ns == 0);
+}
+
+void bench_throughput(struct run *run) {
+  int64_t window = run->quick ? SEC : 5 * SEC;
+  compare(run, 2, 0, window, run->quick ? 1 : 3, 0.6);
+  compare(run, 8, 0, window, run->quick ? 1 : 3, 0.5);
+}
+
+void bench_work(struct run *run) {
+  int64_t window = run->quick ? SEC / 2 : SEC;
+  compare(run, 2, 20 * US, window, run->quick ? 1 : 3, 0.9);
+  compare(run, 8, 20 * US, window, run->quick ? 1 : 3, 0.9);
+}
