@@ -1,8 +1,9 @@
 # examples/ - small programs on the public header alone. They are built with everything else, never installed.
 
-noinst_PROGRAMS += %D%/add_one %D%/first
+noinst_PROGRAMS += %D%/add_one %D%/first %D%/long_scan
 %C%_add_one_LDADD = $(EXAMPLE_LIBS)
 %C%_first_LDADD = $(EXAMPLE_LIBS)
+%C%_long_scan_LDADD = $(EXAMPLE_LIBS)
 
 # The load that quickstart shows.
 EXTRA_DIST += %D%/sqlite_shared.c

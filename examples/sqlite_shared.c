@@ -204,16 +204,13 @@ static void read_rows(struct worker *w) {
     else say(w, sqlite3_column_int64(statement, 0) == sqlite3_column_int64(statement, 1) ? READ : TORN, 0, 0, NULL);
     sqlite3_finalize(statement);
     if (leave(w)) return;
-    /* It puts to use what it read. Readers that overlap without a gap would shut the writers out. */
-    nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
   }
 }
 
-/* Not what the user has configured: everybody in this show waits alike, and looks often, for holds are short here. */
+/* With the defaults, whatever the user has configured. */
 static int open_lock(struct worker *w) {
   colock_config *config = NULL;
   int code = colock_config_new(&config);
-  if (!code) code = colock_config_set(config, "retry_delay", "2ms");
   if (!code) code = colock_open(&w->lock, w->lock_file, config);
   colock_config_free(config);
   return code;

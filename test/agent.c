@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include "agent.h"
 
+#include "pause.h"
 #include "support.h"
 #include <check.h>
 #include <errno.h>
@@ -13,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define AGENTS_MAX 320
@@ -20,8 +22,8 @@
 
 static struct agent *agents[AGENTS_MAX];
 
-static void execute_agent(int from, int to) {
-  char program[4096], in[16], out[16];
+static void execute_agent(int from, int to, int pause) {
+  char program[4096], in[16], out[16], page[16];
   ssize_t n = readlink("/proc/self/exe", program, sizeof program - 1);
   if (n < 0) _exit(99);
   program[n] = '\0';
@@ -29,28 +31,72 @@ static void execute_agent(int from, int to) {
   snprintf(out, sizeof out, "%d", to);
   fcntl(from, F_SETFD, 0);
   fcntl(to, F_SETFD, 0);
+  fcntl(pause, F_SETFD, 0);
+  snprintf(page, sizeof page, "%d", pause);
+  setenv(AGENT_PAUSE, page, 1);
+  setenv("LD_BIND_NOW", "1", 1); /* looking up symbols takes most of the instructions of a first call, see trace.h */
   execl(program, program, AGENT_ARGUMENT, in, out, (char *)NULL);
   _exit(99);
 }
 
-struct agent *agent_start(void) {
+static struct agent *new_agent(void) {
   size_t place = 0;
   while (place < AGENTS_MAX && agents[place] != NULL) place++;
   ck_assert_msg(place < AGENTS_MAX, "too many agents");
   struct agent *agent = calloc(1, sizeof *agent);
-  int commands[2], answers[2];
   ck_assert_ptr_nonnull(agent);
+  agents[place] = agent;
+  return agent;
+}
+
+struct agent *agent_start(void) {
+  struct agent *agent = new_agent();
+  int commands[2], answers[2], pause;
   ck_assert_int_eq(pipe2(commands, O_CLOEXEC), 0);
   ck_assert_int_eq(pipe2(answers, O_CLOEXEC), 0);
+  agent->page = pause_new(&pause);
+  ck_assert_ptr_nonnull(agent->page);
   fflush(NULL);
   agent->pid = fork();
   ck_assert_int_ge(agent->pid, 0);
-  if (agent->pid == 0) execute_agent(commands[0], answers[1]);
+  if (agent->pid == 0) execute_agent(commands[0], answers[1], pause);
+  agent->tid = agent->pid;
   close(commands[0]);
   close(answers[1]);
+  close(pause);
   agent->to = commands[1];
   agent->from = answers[0];
-  agents[place] = agent;
+  return agent;
+}
+
+static int open_fifo(const char *path, int flags) {
+  int fd = open(path, flags | O_CLOEXEC);
+  ck_assert_msg(fd >= 0, "%s: %s", path, strerror(errno));
+  return fd;
+}
+
+struct agent *agent_thread(struct agent *first) {
+  char in[512], out[512];
+  static unsigned number;
+  struct agent *agent = new_agent();
+  snprintf(in, sizeof in, "%s/thread.%u.in", test_dir(), ++number);
+  snprintf(out, sizeof out, "%s/thread.%u.out", test_dir(), number);
+  ck_assert_int_eq(mkfifo(in, 0600), 0);
+  ck_assert_int_eq(mkfifo(out, 0600), 0);
+  int both[2] = {open_fifo(in, O_RDWR), open_fifo(out, O_RDWR)}; /* so that no open waits for the other side */
+  agent->to = open_fifo(in, O_WRONLY);
+  agent->from = open_fifo(out, O_RDONLY);
+  int code = agent_call(first, "thread %s %s", agent_word(in), agent_word(out));
+  ck_assert_msg(code == COLOCK_OK, "agent %d: no thread", (int)first->pid);
+  agent->pid = first->pid;
+  agent->page = first->page;
+  agent->asked = true;
+  agent_answer(agent);
+  agent->tid = (pid_t)agent->number;
+  close(both[0]);
+  close(both[1]);
+  unlink(in);
+  unlink(out);
   return agent;
 }
 
@@ -80,7 +126,7 @@ void agent_send(struct agent *agent, const char *format, ...) {
 
 bool agent_answered(struct agent *agent) {
   struct pollfd p = {.fd = agent->from, .events = POLLIN};
-  return poll(&p, 1, 0) == 1;
+  return poll(&p, 1, 0) == 1 && (p.revents & POLLIN); /* not the mere end of it */
 }
 
 static void read_line(struct agent *agent, char *line, size_t size) {
@@ -122,10 +168,16 @@ int agent_call(struct agent *agent, const char *format, ...) {
 }
 
 static int reap(struct agent *agent) {
-  int status = test_wait(agent->pid);
-  agent->pid = 0;
-  close(agent->to);
-  close(agent->from);
+  pid_t pid = agent->pid;
+  int status = test_wait(pid);
+  pause_free(agent->page);
+  for (size_t i = 0; i < AGENTS_MAX; i++) { /* it and its threads */
+    if (agents[i] == NULL || agents[i]->pid != pid) continue;
+    agents[i]->pid = 0;
+    agents[i]->page = NULL;
+    close(agents[i]->to);
+    close(agents[i]->from);
+  }
   return status;
 }
 

@@ -2,9 +2,12 @@
 #define _GNU_SOURCE
 #include "agent.h"
 
+#include "clock.h"
 #include "colock.h"
+#include "pause.h"
 #include <fcntl.h>
 #include <inttypes.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,9 +20,11 @@
 #define WORDS 16
 
 static colock *locks[LOCKS];
-static colock_hold *holds[HOLDS];
-static int current = -1;
-static FILE *answers;
+/* Each thread that takes commands has its own. */
+static _Thread_local colock_hold *holds[HOLDS];
+static _Thread_local int current = -1;
+static _Thread_local FILE *answers;
+static _Thread_local bool leaving;
 
 struct call {
   int count;
@@ -38,6 +43,19 @@ static void answer(int code, int hold, long long number, const char *text) {
   for (const char *c = text; *c != '\0'; c++) fputc(*c == '\n' ? ' ' : *c, answers);
   fputc('\n', answers);
   fflush(answers);
+}
+
+static long long generation_of(const colock_hold *hold) {
+  char id[64] = "";
+  colock_hold_id(hold, id, sizeof id);
+  const char *last = strrchr(id, ':');
+  return last != NULL ? atoll(last + 1) : 0;
+}
+
+/* What a call answers that got, or changed, a hold. */
+static void answer_hold(int code, int hold) {
+  bool got = code == COLOCK_OK;
+  answer(code, holds[hold] != NULL ? hold : -1, got ? generation_of(holds[hold]) : 0, got ? "" : colock_last_message());
 }
 
 static void answer_code(int code) { answer(code, -1, 0, code == COLOCK_OK ? "" : colock_last_message()); }
@@ -115,11 +133,13 @@ static void do_acquire(const struct call *call) {
     for (int i = 3; i < call->count; i++) {
       if (strncmp(call->word[i], "priority=", 9) == 0) request.priority = atoi(call->word[i] + 9);
       if (strncmp(call->word[i], "purpose=", 8) == 0) request.purpose = call->word[i] + 8;
+      if (strncmp(call->word[i], "deadline=", 9) == 0)
+        request.deadline_ns = colockp_now_ns() + strtoll(call->word[i] + 9, NULL, 10) * 1000000;
       if (strcmp(call->word[i], "interruptible") == 0) request.flags |= COLOCK_INTERRUPTIBLE;
     }
     code = colock_acquire_with(locks[current], &request, &holds[index]);
   }
-  answer(code, code == COLOCK_OK ? index : -1, 0, code == COLOCK_OK ? "" : colock_last_message());
+  answer_hold(code, index);
 }
 
 static void do_cancel(const struct call *call) {
@@ -139,6 +159,9 @@ static void do_hold(const struct call *call) {
     holds[hold] = NULL;
     return answer_code(colock_release(released));
   }
+  if (strcmp(verb, "upgrade") == 0) return answer_hold(colock_upgrade(holds[hold], atoll(word(call, 2))), hold);
+  if (strcmp(verb, "downgrade") == 0) return answer_hold(colock_downgrade(holds[hold]), hold);
+  if (strcmp(verb, "yield") == 0) return answer_hold(colock_yield(holds[hold], atoll(word(call, 2))), hold);
   int code = AGENT_MISUSE;
   long long number = 0;
   if (strcmp(verb, "check") == 0) code = colock_check(holds[hold]);
@@ -149,6 +172,9 @@ static void do_hold(const struct call *call) {
   else if (strcmp(verb, "token") == 0 || strcmp(verb, "abandoned") == 0) {
     code = COLOCK_OK;
     number = colock_abandoned(holds[hold]);
+  } else if (strcmp(verb, "contended") == 0) {
+    code = COLOCK_OK;
+    number = colock_contended(holds[hold]);
   }
   answer(code, hold, number, code == COLOCK_OK ? "" : colock_last_message());
 }
@@ -241,6 +267,55 @@ static void do_abort(const struct call *call) {
   raise(SIGKILL);
 }
 
+/* ---- threads ---- */
+
+struct start {
+  int from, to, current;
+};
+
+static void serve(FILE *commands);
+
+static void *thread_main(void *arg) {
+  struct start start = *(struct start *)arg;
+  free(arg);
+  FILE *commands = fdopen(start.from, "re");
+  answers = fdopen(start.to, "we");
+  current = start.current;
+  if (commands == NULL || answers == NULL) _exit(98);
+  answer(COLOCK_OK, -1, (long long)gettid(), "");
+  serve(commands);
+  fclose(commands);
+  fclose(answers);
+  return NULL;
+}
+
+/* Signals are for the first thread. */
+static void do_thread(const struct call *call) {
+  struct start *start = malloc(sizeof *start);
+  pthread_t thread;
+  sigset_t ours, before;
+  if (start == NULL) return misuse("no memory");
+  start->from = open(word(call, 1), O_RDONLY | O_CLOEXEC);
+  start->to = open(word(call, 2), O_WRONLY | O_CLOEXEC);
+  start->current = current;
+  sigemptyset(&ours);
+  sigaddset(&ours, SIGUSR1);
+  sigaddset(&ours, SIGUSR2);
+  pthread_sigmask(SIG_BLOCK, &ours, &before);
+  int error = pthread_create(&thread, NULL, thread_main, start);
+  pthread_sigmask(SIG_SETMASK, &before, NULL);
+  if (error != 0) return misuse("no thread");
+  pthread_detach(thread);
+  answer_code(COLOCK_OK);
+}
+
+/* The thread ends, and what it holds stays held. */
+static void do_leave(const struct call *call) {
+  (void)call;
+  leaving = true;
+  answer_code(COLOCK_OK);
+}
+
 static void perform(const struct call *call) {
   static const struct {
     const char *name;
@@ -249,7 +324,9 @@ static void perform(const struct call *call) {
       {"open", do_open}, {"open_for", do_open}, {"use", do_use}, {"close", do_close},
       {"acquire", do_acquire}, {"try", do_acquire}, {"release", do_hold}, {"check", do_hold},
       {"renew", do_hold}, {"inherit", do_hold}, {"detach", do_hold}, {"token", do_hold},
-      {"abandoned", do_hold}, {"recovered", do_hold}, {"force", do_force}, {"report", do_report},
+      {"abandoned", do_hold}, {"recovered", do_hold}, {"upgrade", do_hold}, {"downgrade", do_hold},
+      {"contended", do_hold}, {"yield", do_hold}, {"force", do_force}, {"report", do_report},
+      {"thread", do_thread}, {"leave", do_leave},
       {"cancel", do_cancel}, {"fork", do_fork}, {"fork_live", do_child}, {"exec", do_child},
       {"nobody", do_nobody}, {"exit", do_exit}, {"abort", do_abort}, {"environment", do_environment},
   };
@@ -266,20 +343,13 @@ static void on_cancel(int signal_number) {
 
 static void on_interrupt(int signal_number) { (void)signal_number; }
 
-int agent_main(int from, int to) {
-  FILE *commands = fdopen(from, "re");
-  answers = fdopen(to, "we");
-  if (commands == NULL || answers == NULL) return 98;
-  struct sigaction cancel = {.sa_handler = on_cancel}; /* no SA_RESTART: as a caller who wants EINTR sets it up */
-  struct sigaction interrupt = {.sa_handler = on_interrupt};
-  sigaction(SIGUSR1, &cancel, NULL);
-  sigaction(SIGUSR2, &interrupt, NULL);
-  static char line[AGENT_LINE];
-  for (;;) {
+static void serve(FILE *commands) {
+  char line[AGENT_LINE];
+  while (!leaving) {
     clearerr(commands);
     if (fgets(line, sizeof line, commands) == NULL) {
       if (ferror(commands)) continue; /* a signal between two commands */
-      return 0;                       /* the test is gone */
+      return;                         /* the test is gone */
     }
     struct call call = {0};
     char *rest = line;
@@ -290,4 +360,20 @@ int agent_main(int from, int to) {
     }
     if (call.count > 0) perform(&call);
   }
+}
+
+int agent_main(int from, int to) {
+  FILE *commands = fdopen(from, "re");
+  answers = fdopen(to, "we");
+  if (commands == NULL || answers == NULL) return 98;
+  struct sigaction cancel = {.sa_handler = on_cancel}; /* no SA_RESTART: as a caller who wants EINTR sets it up */
+  struct sigaction interrupt = {.sa_handler = on_interrupt};
+  sigaction(SIGUSR1, &cancel, NULL);
+  sigaction(SIGUSR2, &interrupt, NULL);
+  const char *page = getenv(AGENT_PAUSE);
+  if (page != NULL) pause_install(atoi(page));
+  unsetenv(AGENT_PAUSE);
+  serve(commands);
+  if (leaving) pthread_exit(NULL);
+  return 0;
 }

@@ -17,13 +17,13 @@ const char *const fault_names[FAULT_COUNT] = {
 enum { NOTHING, COUNT, DIE, FAIL };
 
 static struct {
-  int action;
-  int call;
-  long at;
-  int errno_value;
+  _Atomic int action; /* the library's own threads look at these while a test arms */
+  _Atomic int call;
+  _Atomic long at;
+  _Atomic int errno_value;
   _Atomic long seen;
   _Atomic bool hit;
-  bool no_tmpfile;
+  _Atomic bool no_tmpfile;
   _Atomic long allocations;
   struct colockp_system below;
 } fault;
@@ -117,7 +117,21 @@ PLAIN(int, fcntl_int, (int fd, int command, int argument), (fd, command, argumen
 PLAIN(int, ioctl_long, (int fd, unsigned long request, long *argument), (fd, request, argument))
 PLAIN(int, getrlimit, (int resource, struct rlimit *limit), (resource, limit))
 PLAIN(int, futex_wait, (uint32_t *word, uint32_t expected, const struct timespec *relative), (word, expected, relative))
+PLAIN(int, inotify_init1, (int flags), (flags))
+PLAIN(int, inotify_add_watch, (int fd, const char *path, uint32_t mask), (fd, path, mask))
+PLAIN(int, inotify_rm_watch, (int fd, int descriptor), (fd, descriptor))
+PLAIN(int, eventfd, (unsigned initial, int flags), (initial, flags))
+PLAIN(ssize_t, read, (int fd, void *buffer, size_t size), (fd, buffer, size))
+PLAIN(ssize_t, write, (int fd, const void *buffer, size_t size), (fd, buffer, size))
+PLAIN(int, ppoll, (struct pollfd *fds, nfds_t count, const struct timespec *relative), (fds, count, relative))
 #undef PLAIN
+
+/* The error is its result. */
+static int faulty_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*body)(void *),
+                                 void *arg) {
+  if (strikes(FAULT_pthread_create)) return fault.errno_value;
+  return fault.below.pthread_create(thread, attributes, body, arg);
+}
 
 void fault_install(void) {
   fault.below = colockp_system;
@@ -163,6 +177,12 @@ const int *fault_errnos(enum fault_call call) {
   static const int copy[] = {EMFILE, -1};
   static const int attributes[] = {ENOTTY, EPERM, -1};
   static const int sleep_on[] = {EINTR, EAGAIN, ETIMEDOUT, -1};
+  static const int instance[] = {EMFILE, ENOMEM, -1};
+  static const int watch[] = {ENOSPC, EACCES, ENOENT, -1};
+  static const int unwatch[] = {EINVAL, -1};
+  static const int interrupted[] = {EINTR, -1}; /* a write to an eventfd cannot fail otherwise */
+  static const int await[] = {EINTR, EINVAL, -1};
+  static const int thread[] = {EAGAIN, EINVAL, -1};
   static const int memory[] = {ENOMEM, -1};
   switch (call) {
     case FAULT_openat: return open_file;
@@ -177,6 +197,12 @@ const int *fault_errnos(enum fault_call call) {
     case FAULT_fcntl_int: return copy;
     case FAULT_ioctl_long: return attributes;
     case FAULT_futex_wait: return sleep_on;
+    case FAULT_inotify_init1: case FAULT_eventfd: return instance;
+    case FAULT_inotify_add_watch: return watch;
+    case FAULT_inotify_rm_watch: return unwatch;
+    case FAULT_read: case FAULT_write: return interrupted;
+    case FAULT_ppoll: return await;
+    case FAULT_pthread_create: return thread;
     case FAULT_malloc: return memory;
     default: return none;
   }

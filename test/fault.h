@@ -11,7 +11,9 @@
 /* Every entry of struct colockp_system; test_system.c proves that none is missing. */
 #define FAULT_CALLS(X) \
   X(openat) X(close) X(fstat) X(fstatat) X(fstatfs) X(pread) X(pwrite) X(fallocate) X(fsync) X(fdatasync) X(linkat) \
-  X(mmap) X(munmap) X(fcntl_lock) X(fcntl_int) X(ioctl_long) X(getrlimit) X(futex_wait) X(futex_wake) X(malloc) X(free)
+  X(mmap) X(munmap) X(fcntl_lock) X(fcntl_int) X(ioctl_long) X(getrlimit) X(futex_wait) X(futex_wake) \
+  X(inotify_init1) X(inotify_add_watch) X(inotify_rm_watch) X(eventfd) X(read) X(write) X(ppoll) X(pthread_create) \
+  X(malloc) X(free)
 
 enum fault_call {
 #define FAULT_ENUM(name) FAULT_##name,

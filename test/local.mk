@@ -3,6 +3,9 @@
 #   make check            everything, once
 #   make check-asan       a build of its own in asan/, with the address and undefined-behaviour sanitizers
 #   make check-valgrind   a build of its own in valgrind/, every process under memcheck
+#   make check-tsan       a build of its own in tsan/, with the thread sanitizer
+#   make check-helgrind   a build of its own in helgrind/, the suites that have threads under helgrind
+#   make check-model      every model of the protocol, the long ones too (model/README); make check runs the quick ones
 #   make coverage         a build of its own in coverage/; says how much of lib/ and tools/ was run
 #   make check-loop       again and again until something fails, or LOOPS times; narrowed down by TESTS=test/test_x
 #
@@ -12,9 +15,11 @@
 # by default, no more to say.
 CHECK_SUITES = \
   %D%/test_acquire \
+  %D%/test_alarm \
   %D%/test_badfile \
   %D%/test_command \
   %D%/test_command_look \
+  %D%/test_command_queue \
   %D%/test_command_terminal \
   %D%/test_config \
   %D%/test_config_memory \
@@ -28,16 +33,17 @@ CHECK_SUITES = \
   %D%/test_harness \
   %D%/test_hold \
   %D%/test_identity \
+  %D%/test_interleave \
   %D%/test_json \
   %D%/test_keys \
   %D%/test_layout \
   %D%/test_lock \
   %D%/test_log \
   %D%/test_manual_file \
-  %D%/test_overlap \
   %D%/test_overlay \
   %D%/test_process \
   %D%/test_queue \
+  %D%/test_queue_read \
   %D%/test_range \
   %D%/test_region \
   %D%/test_replaced \
@@ -45,9 +51,12 @@ CHECK_SUITES = \
   %D%/test_scarce \
   %D%/test_seat \
   %D%/test_step \
+  %D%/test_stuck \
   %D%/test_system \
   %D%/test_token \
-  %D%/test_wait
+  %D%/test_upgrade \
+  %D%/test_wait \
+  %D%/test_watch
 
 # Shell scripts about the build and what it installs. They say nothing new under a sanitizer, so they run once.
 BUILD_TESTS = \
@@ -56,13 +65,14 @@ BUILD_TESTS = \
   %D%/test_header.sh \
   %D%/test_install.sh \
   %D%/test_link.sh \
-  %D%/test_manual.sh
+  %D%/test_manual.sh \
+  %D%/test_model.sh
 
 # Shell scripts that run the command and the examples.
 TOOL_TESTS = \
   %D%/test_examples.sh
 
-EXTRA_DIST += $(BUILD_TESTS) $(TOOL_TESTS) %D%/count %D%/shell.sh %D%/test_link.c %D%/yaml
+EXTRA_DIST += $(BUILD_TESTS) $(TOOL_TESTS) %D%/count %D%/shell.sh %D%/helgrind.supp %D%/tsan.supp %D%/test_link.c %D%/yaml
 
 # ---- how they are built and run ----
 if TESTS_ENABLED
@@ -82,6 +92,9 @@ endif
   %D%/command.h \
   %D%/fault.c \
   %D%/fault.h \
+  %D%/line.h \
+  %D%/pause.c \
+  %D%/pause.h \
   %D%/planted.h \
   %D%/scenario.c \
   %D%/scenario.h \
@@ -107,7 +120,7 @@ AM_TESTS_ENVIRONMENT = \
     pkgconfigdir libdir;
 
 # ---- other conditions ----
-.PHONY: check-asan check-valgrind check-loop coverage clean-sub-builds
+.PHONY: check-asan check-valgrind check-tsan check-helgrind check-loop coverage clean-sub-builds
 
 # With $$build, $$cflags: configures the build once, as this one was; make itself notices when configure has changed.
 sub_build = \
@@ -138,6 +151,32 @@ check-valgrind:
 	COLOCK_TEST_SECONDS=$${COLOCK_TEST_SECONDS:-3} CK_TIMEOUT_MULTIPLIER=4 CK_EXCLUDE_TAGS=native \
 	  $(MAKE) check TOOL_TESTS= BUILD_TESTS= LOG_COMPILER="$(MEMCHECK)"
 
+# It watches the threads of one process at a time; what processes share it cannot see. It knows no fences (gcc warns of
+# that, clang does not), but nothing here depends on one alone: fences order what is atomic anyway, and only data that is
+# not can make a race. A child of a process with threads may not have any under it: such cases are "native". Reports go to
+# files of their own: an agent's would be lost with its exit status.
+check-tsan:
+	+@build=tsan; cflags='-g -O1 -fno-omit-frame-pointer -fsanitize=thread'; \
+	if '$(CC)' --version | grep -qi clang; then :; else cflags="$$cflags -Wno-tsan"; fi; \
+	$(sub_build); \
+	rm -f report.*; \
+	COLOCK_TEST_SECONDS=$${COLOCK_TEST_SECONDS:-10} CK_TIMEOUT_MULTIPLIER=4 CK_EXCLUDE_TAGS=native \
+	  TSAN_OPTIONS="die_after_fork=0:log_path=$$PWD/report:suppressions=$(abs_top_srcdir)/%D%/tsan.supp" \
+	  $(MAKE) check BUILD_TESTS=; status=$$?; \
+	cat report.* 2>/dev/null && exit 1; exit $$status
+
+# Suites in which threads meet.
+THREADED_SUITES = %D%/test_acquire %D%/test_hold %D%/test_lock %D%/test_process %D%/test_wait %D%/test_watch
+HELGRIND = $(VALGRIND) --quiet --tool=helgrind --error-exitcode=99 --trace-children=no \
+  --suppressions=$(abs_top_srcdir)/%D%/helgrind.supp
+check-helgrind:
+	+@if test '$(VALGRIND)' = no; then \
+	  echo 'valgrind is missing. Debian, Ubuntu: apt-get install valgrind. Fedora: dnf install valgrind.' >&2; exit 1; \
+	fi; \
+	build=helgrind; cflags='-g -O1 -DCOLOCK_TEST_HELGRIND'; $(sub_build); \
+	COLOCK_TEST_SECONDS=$${COLOCK_TEST_SECONDS:-3} CK_TIMEOUT_MULTIPLIER=4 CK_EXCLUDE_TAGS=native \
+	  $(MAKE) check TESTS='$(THREADED_SUITES)' LOG_COMPILER="$(HELGRIND)"
+
 coverage:
 	+@if test '$(GCOV)' = no; then \
 	  echo 'gcov is missing. Debian, Ubuntu: apt-get install gcc. Fedora: dnf install gcc.' >&2; exit 1; \
@@ -160,4 +199,4 @@ check-loop: all
 	echo "failed in round $$round" >&2; exit 1
 
 clean-sub-builds:
-	rm -rf asan coverage valgrind
+	rm -rf asan broken coverage helgrind tsan valgrind

@@ -25,6 +25,7 @@ struct planted {
   uint32_t uid;
   uint64_t rank, hold_id, token;
   int64_t age_ns, quiet_ns, stale_timeout_ns; /* quiet: since the last renew */
+  int64_t queued_ns;                          /* since it joined the queue; 0: the entry does not say */
   int64_t inherited_pid;
   const char *program, *label, *host, *purpose, *boot_id; /* boot_id NULL: this boot */
   bool odd;     /* as an owner leaves it that stopped in the middle of writing */
@@ -116,6 +117,7 @@ static inline int planted(const char *path, const struct planted *p) {
   struct colockp_slot slot;
   struct colockp_queue_entry entry = {.rank = p->rank,
                                       .published = p->unheard ? COLOCKP_SEAT_FREE : COLOCKP_SEAT_TAKEN};
+  if (p->queued_ns) entry.published = colockp_wall_ns() - p->queued_ns;
   struct colockp_header header = test_header(path);
   int fd = open(path, O_RDWR | O_CLOEXEC);
   ck_assert_int_ge(fd, 0);
@@ -124,7 +126,7 @@ static inline int planted(const char *path, const struct planted *p) {
   planted_bytes(path, COLOCKP_AT_QUEUE + (int64_t)(p->slot * sizeof entry), &entry, sizeof entry);
   if (p->slot >= header.slots_in_use) planted_field(path, slots_in_use, p->slot + 1);
   planted_take(fd, F_WRLCK, COLOCKP_BYTE_SLOT + p->slot);
-  if (p->state == COLOCKP_HELD)
+  if (p->state == COLOCKP_HELD || p->state == COLOCKP_UPGRADING)
     planted_take(fd, p->mode == COLOCK_EXCLUSIVE ? F_WRLCK : F_RDLCK, colockp_lane(p->generation));
   return fd;
 }

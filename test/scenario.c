@@ -63,6 +63,25 @@ static void full(const char *path) {
   }
 }
 
+/* In line for good: a writer that waits behind a reader. */
+static void waited_for(const char *path) {
+  held_shared(path);
+  struct agent *writer = agent_open(path);
+  agent_send(writer, "acquire x 20000");
+  test_await_waiters(path, 1);
+}
+
+/* A dead writer in line, and one who holds, shared: a newcomer has to go through the queue. */
+static void left_in_line(const char *path) {
+  held_shared(path);
+  struct agent *writer = agent_open(path);
+  agent_send(writer, "acquire x 20000");
+  test_await_waiters(path, 1);
+  agent_kill(writer);
+  int64_t past = 0;
+  test_poke(path, offsetof(struct colockp_header, turn), &past, sizeof past);
+}
+
 static void abandoned(const char *path) {
   held_exclusive(path);
   agent_kill(other);
@@ -108,6 +127,20 @@ static int have_exclusive(const char *path) {
   return code != COLOCK_OK ? code : acquire(COLOCK_EXCLUSIVE, 2000);
 }
 
+/* Somebody waits for it: a writer, once we have it. */
+static int have_contended(const char *path) {
+  int code = have_exclusive(path);
+  if (code != COLOCK_OK) return code;
+  struct colockp_header header = test_header(path);
+  uint64_t rank = COLOCKP_KEY_BASE << COLOCKP_RANK_KEY_SHIFT | COLOCKP_RANK_EXCLUSIVE;
+  uint64_t flag = header.flag | COLOCKP_FLAG_SET;
+  uint32_t slot = 40, in_use = 41; /* nobody has that slot: it is a dead one's, and has to be cleared away */
+  test_poke(path, COLOCKP_AT_QUEUE + slot * sizeof(struct colockp_queue_entry), &rank, sizeof rank);
+  test_poke(path, offsetof(struct colockp_header, slots_in_use), &in_use, sizeof in_use);
+  test_poke(path, offsetof(struct colockp_header, flag), &flag, sizeof flag);
+  return COLOCK_OK;
+}
+
 /* ---- the operations ---- */
 
 static int operate_shared(const char *path) {
@@ -130,6 +163,21 @@ static int operate_release(const char *path) {
   colock_hold *released = hold;
   hold = NULL;
   return colock_release(released);
+}
+
+static int operate_upgrade(const char *path) {
+  (void)path;
+  return colock_upgrade(hold, 12);
+}
+
+static int operate_downgrade(const char *path) {
+  (void)path;
+  return colock_downgrade(hold);
+}
+
+static int operate_yield(const char *path) {
+  (void)path;
+  return colock_yield(hold, 1000);
 }
 
 static int operate_check(const char *path) {
@@ -180,6 +228,12 @@ const struct scenario scenarios[] = {
      .prepare = abandoned,
      .begin = have_open,
      .operate = operate_exclusive},
+    {.name = "wait in vain behind others", .prepare = waited_for, .begin = have_open, .operate = operate_wait},
+    {.name = "acquire shared behind the dead", .prepare = left_in_line, .begin = have_open, .operate = operate_shared},
+    {.name = "upgrade", .prepare = existing, .begin = have_shared, .operate = operate_upgrade},
+    {.name = "upgrade in vain", .prepare = held_shared, .begin = have_shared, .operate = operate_upgrade},
+    {.name = "downgrade", .prepare = existing, .begin = have_exclusive, .operate = operate_downgrade},
+    {.name = "yield", .prepare = existing, .begin = have_contended, .operate = operate_yield},
     {.name = "grow", .prepare = full, .begin = have_open, .operate = operate_shared},
     {.name = "release shared",
      .prepare = existing,

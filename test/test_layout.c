@@ -29,6 +29,26 @@ START_TEST(lanes_wrap_within_their_range) {
 }
 END_TEST
 
+/* Where waiters stand: by key; readers of a past phase 64 places further ahead, writers and upgraders never. */
+START_TEST(place_in_line_is_key_and_phase) {
+  const uint64_t b = COLOCKP_KEY_BASE, phase = b + 100;
+  static const struct { int64_t at; uint64_t bits; int64_t place; } c[] = {
+    {99, 0, 35}, {100, 0, 100}, {101, 0, 101}, {0, 0, -64},
+    {99, COLOCKP_RANK_EXCLUSIVE, 99}, {0, COLOCKP_RANK_EXCLUSIVE, 0}, {99, COLOCKP_RANK_PASSED, 35}};
+  for (size_t i = 0; i < sizeof c / sizeof *c; i++) {
+    uint64_t rank = (b + (uint64_t)c[i].at) << COLOCKP_RANK_KEY_SHIFT | c[i].bits;
+    ck_assert_uint_eq(colockp_rank_place(rank, phase), b + (uint64_t)c[i].place);
+    ck_assert_int_eq(colockp_rank_waits(rank), c[i].bits != COLOCKP_RANK_PASSED);
+  }
+  uint64_t upgrade = COLOCKP_KEY_UPGRADE << COLOCKP_RANK_KEY_SHIFT;
+  ck_assert_uint_eq(colockp_rank_place(upgrade | COLOCKP_RANK_EXCLUSIVE, phase), COLOCKP_KEY_UPGRADE);
+  for (uint64_t key = 1; key <= COLOCKP_PRIORITY_PLACES; key++) /* none passes below 0, nor comes before an upgrader */
+    ck_assert_uint_eq(colockp_rank_place(key << COLOCKP_RANK_KEY_SHIFT, phase), key);
+  ck_assert_uint_eq(colockp_rank_place((COLOCKP_PRIORITY_PLACES + 1) << COLOCKP_RANK_KEY_SHIFT, phase), 1);
+  ck_assert_int_eq(colockp_rank_waits(0), 0);
+}
+END_TEST
+
 START_TEST(generation_word_checks_itself) {
   uint64_t word = colockp_generation_word(0x12345678);
   ck_assert_uint_eq(word, UINT64_C(0xedcba98712345678));
@@ -59,6 +79,7 @@ START_TEST(new_file_has_the_documented_header) {
   uint64_t fence = number_at(bytes, 192, 8), ceiling = number_at(bytes, 200, 8);
   ck_assert_uint_gt(fence, UINT64_C(1500000000) * 1000000000);
   ck_assert_uint_gt(ceiling, fence);
+  ck_assert_uint_eq(number_at(bytes, 320, 8) & 1, 0); /* nobody waits */
   ck_assert_uint_eq(number_at(bytes, 448, 4), COLOCKP_SLOTS_MIN);
   ck_assert_uint_eq(number_at(bytes, 512, 8), 0); /* nobody has the guard */
   ck_assert_uint_eq(number_at(bytes, 576, 8), 0); /* nor writes */
@@ -70,6 +91,7 @@ static void fill(Suite *suite) {
   TCase *tcase = test_case(suite, "layout", 20);
   tcase_add_test(tcase, documented_offsets_hold);
   tcase_add_test(tcase, lanes_wrap_within_their_range);
+  tcase_add_test(tcase, place_in_line_is_key_and_phase);
   tcase_add_test(tcase, generation_word_checks_itself);
   tcase_add_test(tcase, new_file_has_the_documented_header);
 }

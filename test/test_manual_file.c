@@ -20,9 +20,9 @@ struct member {
 
 static const struct member header[] = {
   HEADER(magic), HEADER(version), HEADER(fingerprint), HEADER(carrier), HEADER(created_wall_ns), HEADER(device),
-  HEADER(boot_id), HEADER(generation), HEADER(fence), HEADER(ceiling), HEADER(ticket), HEADER(flag), HEADER(recall),
-  HEADER(capacity), HEADER(slots_in_use), HEADER(guard_slot), HEADER(guard_pid), HEADER(writer), HEADER(abandoned),
-  HEADER(forced), { NULL, 0 }
+  HEADER(boot_id), HEADER(generation), HEADER(fence), HEADER(ceiling), HEADER(ticket), HEADER(flag), HEADER(turn),
+  HEADER(phase), HEADER(recall), HEADER(capacity), HEADER(slots_in_use), HEADER(guard_slot), HEADER(guard_pid),
+  HEADER(writer), HEADER(abandoned), HEADER(forced), { NULL, 0 }
 };
 static const struct member slot[] = {
   { "sequence", offsetof(struct colockp_slot, sequence) },
@@ -83,10 +83,41 @@ START_TEST(slots_are_where_the_page_says) {
 }
 END_TEST
 
+/* Numbers that stand in sentences. */
+START_TEST(other_numbers_are_those_of_the_code) {
+  char *page = read_page(), expected[12][100];
+  int n = 0;
+  snprintf(expected[n++], sizeof *expected, "format version %u, layout %x,", COLOCKP_VERSION, COLOCKP_FINGERPRINT);
+  snprintf(expected[n++], sizeof *expected, "Va fingerprint : No 0x%x;", COLOCKP_FINGERPRINT);
+  snprintf(expected[n++], sizeof *expected, "numbers[1] != 0x%x ", COLOCKP_FINGERPRINT);
+  snprintf(expected[n++], sizeof *expected, ".It %d Ta %zu a slot Ta queue", COLOCKP_AT_QUEUE,
+           sizeof(struct colockp_queue_entry));
+  snprintf(expected[n++], sizeof *expected, ".It %lld Ta 4 a slot Ta bells", (long long)COLOCKP_AT_BELLS);
+  snprintf(expected[n++], sizeof *expected, ".It %lld Ta %d a slot Ta slots", (long long)COLOCKP_AT_SLOTS,
+           COLOCKP_PAGE);
+  snprintf(expected[n++], sizeof *expected, "is at %lld + 4 x\n", (long long)COLOCKP_AT_BELLS);
+  snprintf(expected[n++], sizeof *expected, "is at %lld + %d x\n", (long long)COLOCKP_AT_SLOTS, COLOCKP_PAGE);
+  snprintf(expected[n++], sizeof *expected, "\n%d x priority", COLOCKP_PRIORITY_PLACES);
+  snprintf(expected[n++], sizeof *expected, "\n%d for a hold that is being upgraded", (int)COLOCKP_KEY_UPGRADE);
+  snprintf(expected[n++], sizeof *expected, "with a key above %d\nand below", COLOCKP_PRIORITY_PLACES);
+  snprintf(expected[n++], sizeof *expected, "The key is 2^%d +", __builtin_ctzll(COLOCKP_KEY_BASE));
+  for (int i = 0; i < n; i++) ck_assert_msg(strstr(page, expected[i]) != NULL, "the page lacks \"%s\"", expected[i]);
+  ck_assert_int_eq(COLOCKP_RANK_KEY_SHIFT, 2); /* these are told as "bits" */
+  ck_assert_int_eq(COLOCKP_RANK_PASSED, 1 << 1);
+  ck_assert_int_eq(COLOCKP_RANK_EXCLUSIVE, 1 << 0);
+  ck_assert_int_eq(COLOCKP_BELL_RUNG, 1 << 0);
+  ck_assert_int_eq(COLOCKP_BELL_ASLEEP, 1 << 1);
+  ck_assert_int_eq(COLOCKP_BELL_WATCH, 1 << 2);
+  ck_assert_int_eq(COLOCKP_FLAG_SET, 1 << 0);
+  free(page);
+}
+END_TEST
+
 static void fill(Suite *suite) {
   TCase *tcase = test_case(suite, "colock-file", 10);
   tcase_add_test(tcase, header_is_where_the_page_says);
   tcase_add_test(tcase, slots_are_where_the_page_says);
+  tcase_add_test(tcase, other_numbers_are_those_of_the_code);
 }
 
 int main(int argc, char **argv) { return test_main(argc, argv, "manual", fill); }

@@ -9,6 +9,7 @@
 #include "tracker.h"
 #include <errno.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 
 static const struct planted writer = {
@@ -20,6 +21,11 @@ static const struct planted reader = {
 static const struct planted waiter = {
   .slot = 6, .state = COLOCKP_WAITING, .mode = COLOCK_EXCLUSIVE, .generation = 1, .pid = 88, .tid = 88,
   .age_ns = 41 * SECOND, .program = "backup"};
+
+static const struct planted upgrader = { /* it keeps its shared LANE until it is the only one */
+  .slot = 7, .state = COLOCKP_UPGRADING, .mode = COLOCK_SHARED, .generation = 1, .pid = 99, .tid = 99,
+  .rank = COLOCKP_KEY_UPGRADE << COLOCKP_RANK_KEY_SHIFT | COLOCKP_RANK_EXCLUSIVE, .age_ns = 60 * SECOND,
+  .queued_ns = 5 * SECOND, .hold_id = 3, .program = "scan"};
 
 static colock_report *read_report(const char *path) {
   colock_report *report = NULL;
@@ -188,6 +194,116 @@ START_TEST(waiters_come_in_the_order_of_their_ranks) {
   ck_assert_int_eq(colock_report_stat(report, "waiters"), 4);
   for (int i = 0; i < 5; i++) close(owners[i]);
   colock_report_free(report);
+}
+END_TEST
+
+/* A reader that waited when an exclusive hold ended goes before the writers of up to 64 places ahead of it. */
+START_TEST(readers_of_the_past_phase_have_moved_up) {
+  const char *path = planted_file("a.lock");
+  const uint64_t base = COLOCKP_KEY_BASE;
+  const struct { uint64_t key; int mode; } wait[] = {
+    {base + 10, COLOCK_EXCLUSIVE}, {base + 73, COLOCK_SHARED},  /* 73 - 64 = 9: before that writer */
+    {base + 74, COLOCK_SHARED},                                 /* 10: beside it, the lower slot goes first */
+    {base + 79, COLOCK_SHARED},                                 /* 15 */
+    {base + 80, COLOCK_SHARED}, {base + 20, COLOCK_EXCLUSIVE}}; /* came after the phase: stays behind */
+  static const int order[] = {1, 0, 2, 3, 5, 4};
+  int owners[6];
+  planted_field(path, phase, base + 80);
+  for (uint32_t i = 0; i < 6; i++) {
+    struct planted one = waiter;
+    one.slot = 10 + i;
+    one.pid = (int32_t)(100 + i);
+    one.mode = wait[i].mode;
+    one.rank = planted_rank(wait[i].key, wait[i].mode);
+    owners[i] = planted(path, &one);
+  }
+  colock_report *report = read_report(path);
+  ck_assert_uint_eq(colock_report_count(report), 6);
+  for (size_t i = 0; i < 6; i++) {
+    ck_assert_int_eq(number(report, i, COLOCK_PID), 100 + order[i]);
+    ck_assert_int_eq(number(report, i, COLOCK_POSITION), (int64_t)i + 1);
+  }
+  for (int i = 0; i < 6; i++) close(owners[i]);
+  colock_report_free(report);
+}
+END_TEST
+
+START_TEST(waiter_that_is_passed_over_stands_in_no_line) {
+  const char *path = planted_file("a.lock");
+  int owners[3];
+  for (uint32_t i = 0; i < 3; i++) {
+    struct planted one = waiter;
+    one.slot = 10 + i;
+    one.pid = (int32_t)(100 + i);
+    one.rank = planted_rank(3 + i, COLOCK_EXCLUSIVE) | (i == 0 ? COLOCKP_RANK_PASSED : 0);
+    owners[i] = planted(path, &one);
+  }
+  static const struct { int pid, position, passed; } c[] = {{101, 1, 0}, {102, 2, 0}, {100, -1, 1}};
+  colock_report *report = read_report(path);
+  ck_assert_uint_eq(colock_report_count(report), 3);
+  for (size_t i = 0; i < 3; i++) {
+    ck_assert_int_eq(number(report, i, COLOCK_ROLE), COLOCK_WAITER);
+    ck_assert_int_eq(number(report, i, COLOCK_MODE), COLOCK_EXCLUSIVE);
+    ck_assert_int_eq(number(report, i, COLOCK_PID), c[i].pid);
+    ck_assert_int_eq(number(report, i, COLOCK_POSITION), c[i].position);
+    ck_assert_int_eq(number(report, i, COLOCK_PASSED), c[i].passed);
+  }
+  ck_assert_int_eq(colock_report_stat(report, "waiters"), 3);
+  const char *json = strstr(colock_report_json(report), "\"pid\":100,");
+  ck_assert_ptr_nonnull(json);
+  ck_assert_ptr_nonnull(strstr(json, "\"position\":null,\"passed\":true,"));
+  for (int i = 0; i < 3; i++) close(owners[i]);
+  colock_report_free(report);
+}
+END_TEST
+
+START_TEST(upgrading_hold_holds_and_waits) {
+  const char *path = planted_file("a.lock");
+  struct planted behind = waiter;
+  behind.rank = planted_rank(3, COLOCK_EXCLUSIVE);
+  int owners[] = {planted(path, &upgrader), planted(path, &reader), planted(path, &behind)};
+  static const struct { int role, mode, pid, position, upgrading; int64_t age_s; } c[] = {
+    {COLOCK_HOLDER, COLOCK_SHARED, 99, -1, 1, 60}, {COLOCK_HOLDER, COLOCK_SHARED, 77, -1, 0, 1},
+    {COLOCK_WAITER, COLOCK_EXCLUSIVE, 99, 1, 1, 5}, {COLOCK_WAITER, COLOCK_EXCLUSIVE, 88, 2, 0, 41}};
+  colock_report *report = read_report(path);
+  ck_assert_uint_eq(colock_report_count(report), 4);
+  for (size_t i = 0; i < 4; i++) {
+    ck_assert_int_eq(number(report, i, COLOCK_ROLE), c[i].role);
+    ck_assert_int_eq(number(report, i, COLOCK_MODE), c[i].mode);
+    ck_assert_int_eq(number(report, i, COLOCK_PID), c[i].pid);
+    ck_assert_int_eq(number(report, i, COLOCK_POSITION), c[i].position);
+    ck_assert_int_eq(number(report, i, COLOCK_UPGRADING), c[i].upgrading);
+    ck_assert_int_ge(number(report, i, COLOCK_AGE_MS), c[i].age_s * 1000);
+    ck_assert_int_lt(number(report, i, COLOCK_AGE_MS), c[i].age_s * 1000 + 30000);
+  }
+  ck_assert_int_eq(colock_report_stat(report, "holders"), 2);
+  ck_assert_int_eq(colock_report_stat(report, "waiters"), 2);
+  ck_assert_ptr_nonnull(strstr(colock_report_json(report), "\"stale\":false,\"upgrading\":true}"));
+  ck_assert_ptr_nonnull(strstr(colock_report_json(report), "\"position\":1,\"passed\":false,\"upgrading\":true}"));
+  colock_report_free(report);
+  for (int i = 0; i < 3; i++) close(owners[i]);
+}
+END_TEST
+
+/* It alone can have converted LANE while it has it shared: its words only lag behind. */
+START_TEST(upgraded_hold_is_an_exclusive_one) {
+  const char *path = planted_file("a.lock");
+  int owner = planted(path, &upgrader);
+  planted_take(owner, F_WRLCK, colockp_lane(1));
+  colock_report *report = read_report(path);
+  ck_assert_uint_eq(colock_report_count(report), 1);
+  ck_assert_int_eq(number(report, 0, COLOCK_ROLE), COLOCK_HOLDER);
+  ck_assert_int_eq(number(report, 0, COLOCK_MODE), COLOCK_EXCLUSIVE);
+  ck_assert_int_eq(number(report, 0, COLOCK_UPGRADING), 0);
+  colock_report_free(report);
+  planted_generation(path, 2); /* and once it is forced out, it is a reader that was, and waits for nothing */
+  report = read_report(path);
+  ck_assert_uint_eq(colock_report_count(report), 1);
+  ck_assert_int_eq(number(report, 0, COLOCK_ROLE), COLOCK_REVOKED);
+  ck_assert_int_eq(number(report, 0, COLOCK_MODE), COLOCK_SHARED);
+  ck_assert_int_eq(number(report, 0, COLOCK_UPGRADING), 0);
+  colock_report_free(report);
+  close(owner);
 }
 END_TEST
 
@@ -528,6 +644,45 @@ START_TEST(descriptions_are_for_people) {
 }
 END_TEST
 
+/* What is in the way, as seen by the one with slot `own`; whatever the machine's speed, ages are 7s. */
+static void in_the_way(const char *path, int mode, uint32_t own, const char *expected) {
+  char text[COLOCKP_IN_THE_WAY] = "untouched";
+  colock_report *report = read_report(path);
+  for (size_t i = 0; i < report->now.count; i++) report->now.entries[i].age_ns = 7 * SECOND;
+  bool seen = colockp_in_the_way(report, mode, own, text, sizeof text);
+  ck_assert_int_eq(seen, *expected != '\0');
+  ck_assert_str_eq(text, seen ? expected : "untouched");
+  colock_report_free(report);
+}
+
+START_TEST(who_is_in_the_way_is_said) {
+  const char *path = planted_file("a.lock");
+  in_the_way(path, COLOCK_EXCLUSIVE, COLOCKP_NO_SLOT, "");
+  struct planted second = waiter, third = waiter, stopped = waiter;
+  struct planted first = waiter;
+  first.rank = planted_rank(2, COLOCK_SHARED);
+  second.slot = 8, second.pid = second.tid = 89, second.program = "copy";
+  second.rank = planted_rank(3, COLOCK_EXCLUSIVE);
+  third.slot = 9, third.rank = planted_rank(4, COLOCK_SHARED);
+  stopped.slot = 10, stopped.rank = planted_rank(1, COLOCK_EXCLUSIVE) | COLOCKP_RANK_PASSED;
+  int waiters[] = {planted(path, &first), planted(path, &second), planted(path, &third), planted(path, &stopped)};
+  in_the_way(path, COLOCK_SHARED, 6, "");
+  in_the_way(path, COLOCK_EXCLUSIVE, 8, "free, but backup[88] (uid 0, 7s) waits ahead");
+  in_the_way(path, COLOCK_SHARED, 9, "free, but copy[89] (uid 0, 7s) waits ahead");
+  in_the_way(path, COLOCK_EXCLUSIVE, COLOCKP_NO_SLOT, "free, but backup[88] (uid 0, 7s) and 2 others wait ahead");
+  int readers = planted(path, &reader);
+  in_the_way(path, COLOCK_SHARED, 9, "copy[89] (uid 0, 7s) waits ahead");
+  in_the_way(path, COLOCK_EXCLUSIVE, 8, "held by api[77/78] (uid 0, 7s)");
+  int upgrading = planted(path, &upgrader); /* is not in its own way */
+  in_the_way(path, COLOCK_EXCLUSIVE, 7, "held by api[77/78] (uid 0, 7s)");
+  in_the_way(path, COLOCK_EXCLUSIVE, 8, "held by scan[99] (uid 0, 7s) and 1 other");
+  close(readers);
+  in_the_way(path, COLOCK_EXCLUSIVE, 7, "");
+  close(upgrading);
+  for (int i = 0; i < 4; i++) close(waiters[i]);
+}
+END_TEST
+
 START_TEST(ages_have_two_units) {
   static const struct { int64_t ns; const char *text; } c[] = {
     {-1, "?"}, {0, "0ms"}, {340 * 1000000, "340ms"}, {999999999, "999ms"}, {SECOND, "1s"}, {41 * SECOND, "41s"},
@@ -562,10 +717,12 @@ START_TEST(json_has_the_schema_of_the_manual) {
       "\"holders\":[{\"role\":\"holder\",\"mode\":\"exclusive\",\"known\":true,\"slot\":3,\"pid\":5120,\"tid\":5121,"
       "\"inherited_pid\":null,\"uid\":1000,\"host\":\"here\",\"program\":\"migrate\",\"label\":"
       "\"la\\\"bel\\n\xEF\xBF\xBD\","
-      "\"purpose\":\"schema 42\",\"priority\":0,\"age_ms\":7000,\"token\":\"1001\",\"generation\":1,\"stale\":false}],"
+      "\"purpose\":\"schema 42\",\"priority\":0,\"age_ms\":7000,\"token\":\"1001\",\"generation\":1,\"stale\":false,"
+      "\"upgrading\":false}],"
       "\"waiters\":[{\"role\":\"waiter\",\"mode\":\"exclusive\",\"known\":true,\"slot\":6,\"pid\":88,\"tid\":88,"
       "\"inherited_pid\":null,\"uid\":0,\"host\":\"elsewhere\",\"program\":\"backup\",\"label\":\"\",\"purpose\":\"\","
-      "\"priority\":0,\"age_ms\":7000,\"position\":1}],\"revoked\":[],\"forced\":null}");
+      "\"priority\":0,\"age_ms\":7000,\"position\":1,\"passed\":false,\"upgrading\":false}],\"revoked\":[],"
+      "\"forced\":null}");
   ck_assert_ptr_eq(colock_report_json(report), colock_report_json(report));
   colock_report_free(report);
   close(owner);
@@ -785,6 +942,119 @@ START_TEST(real_holder_and_real_waiters_are_shown) {
 }
 END_TEST
 
+START_TEST(line_follows_priorities) {
+  const char *path = test_path("real.lock");
+  static const struct { const char *command; size_t position; } c[] = {
+    {"acquire x 20000 priority=1 purpose=one", 2}, {"acquire s 20000 priority=2 purpose=two", 1},
+    {"acquire x 20000 purpose=none", 3}, {"acquire s 20000 priority=-1 purpose=less", 4}};
+  test_make_lock(path);
+  struct agent *holder = agent_open(path), *agents[4];
+  ck_assert_int_eq(agent_call(holder, "acquire x 0"), COLOCK_OK);
+  for (unsigned i = 0; i < 4; i++) {
+    agents[i] = agent_open(path);
+    agent_send(agents[i], "%s", c[i].command);
+    test_await_waiters(path, i + 1);
+  }
+  colock_report *report = read_report(path);
+  ck_assert_uint_eq(colock_report_count(report), 5);
+  for (size_t i = 0; i < 4; i++) {
+    ck_assert_int_eq(number(report, c[i].position, COLOCK_PID), agents[i]->pid);
+    ck_assert_int_eq(number(report, c[i].position, COLOCK_POSITION), (int64_t)c[i].position);
+  }
+  colock_report_free(report);
+}
+END_TEST
+
+/* The one waiter with that pid, looked for again until it is, or is not, passed over: it takes its time to wake up. */
+static colock_report *await_passed(const char *path, pid_t pid, int64_t passed) {
+  for (int64_t limit = test_now_ms() + 20000; test_now_ms() < limit;) {
+    colock_report *report = read_report(path);
+    for (size_t i = 0; i < colock_report_count(report); i++)
+      if (number(report, i, COLOCK_ROLE) == COLOCK_WAITER && number(report, i, COLOCK_PID) == pid &&
+          number(report, i, COLOCK_PASSED) == passed)
+        return report;
+    colock_report_free(report);
+  }
+  ck_abort_msg("never passed over, or for ever");
+}
+
+START_TEST(stopped_waiter_is_passed_over_and_gets_its_place_back) {
+  const char *path = test_path("real.lock");
+  test_make_lock(path);
+  struct agent *holder = agent_open(path), *agents[3] = {agent_open(path), agent_start(), agent_open(path)};
+  ck_assert_int_eq(agent_call(agents[1], "open %s retry_delay=1ms", agent_word(path)), COLOCK_OK);
+  ck_assert_int_eq(agent_call(holder, "acquire x 0"), COLOCK_OK);
+  for (unsigned i = 0; i < 2; i++) {
+    agent_send(agents[i], "acquire x 30000");
+    test_await_waiters(path, i + 1);
+  }
+  ck_assert_int_eq(kill(agents[0]->pid, SIGSTOP), 0);
+  ck_assert_int_eq(agent_call(holder, "release 0"), COLOCK_OK);
+  ck_assert_int_eq(agent_answer(agents[1]), COLOCK_OK);
+  agent_send(agents[2], "acquire x 30000");
+  test_await_waiters(path, 2);
+  colock_report *report = await_passed(path, agents[0]->pid, 1);
+  ck_assert_uint_eq(colock_report_count(report), 3);
+  ck_assert_int_eq(number(report, 0, COLOCK_PID), agents[1]->pid);
+  ck_assert_int_eq(number(report, 1, COLOCK_PID), agents[2]->pid);
+  ck_assert_int_eq(number(report, 1, COLOCK_POSITION), 1);
+  ck_assert_int_eq(number(report, 2, COLOCK_PID), agents[0]->pid);
+  ck_assert_int_eq(number(report, 2, COLOCK_POSITION), -1);
+  colock_report_free(report);
+  ck_assert_int_eq(kill(agents[0]->pid, SIGCONT), 0);
+  report = await_passed(path, agents[0]->pid, 0);
+  ck_assert_int_eq(number(report, 1, COLOCK_PID), agents[0]->pid);
+  ck_assert_int_eq(number(report, 1, COLOCK_POSITION), 1);
+  ck_assert_int_eq(number(report, 2, COLOCK_POSITION), 2);
+  colock_report_free(report);
+  ck_assert_int_eq(agent_call(agents[1], "release 0"), COLOCK_OK);
+  ck_assert_int_eq(agent_answer(agents[0]), COLOCK_OK);
+}
+END_TEST
+
+static void *upgrade_hold(void *hold) { return (void *)(intptr_t)colock_upgrade(hold, 20000); }
+
+START_TEST(real_upgrade_is_shown_on_both_sides) {
+  const char *path = test_path("real.lock");
+  colock *lock = test_open(path);
+  colock_hold *upgraded = NULL, *other = NULL;
+  pthread_t thread;
+  void *code;
+  must(colock_try_acquire(lock, COLOCK_SHARED, &upgraded));
+  must(colock_try_acquire(lock, COLOCK_SHARED, &other));
+  ck_assert_int_eq(pthread_create(&thread, NULL, upgrade_hold, upgraded), 0);
+  test_await_waiters(path, 1);
+  struct agent *behind = agent_open(path);
+  agent_send(behind, "acquire s 20000 priority=100");
+  test_await_waiters(path, 2);
+  colock_report *report = read_report(path);
+  ck_assert_uint_eq(colock_report_count(report), 4);
+  size_t holder = number(report, 0, COLOCK_UPGRADING) ? 0 : 1;
+  ck_assert_int_eq(number(report, holder, COLOCK_UPGRADING), 1);
+  ck_assert_int_eq(number(report, 1 - holder, COLOCK_UPGRADING), 0);
+  ck_assert_int_eq(number(report, holder, COLOCK_MODE), COLOCK_SHARED);
+  ck_assert_int_eq(number(report, 2, COLOCK_UPGRADING), 1);
+  ck_assert_int_eq(number(report, 2, COLOCK_ROLE), COLOCK_WAITER);
+  ck_assert_int_eq(number(report, 2, COLOCK_MODE), COLOCK_EXCLUSIVE);
+  ck_assert_int_eq(number(report, 2, COLOCK_POSITION), 1);
+  ck_assert_int_eq(number(report, 2, COLOCK_SLOT), number(report, holder, COLOCK_SLOT));
+  ck_assert_int_eq(number(report, 3, COLOCK_PID), behind->pid);
+  colock_report_free(report);
+  must(colock_release(other));
+  ck_assert_int_eq(pthread_join(thread, &code), 0);
+  ck_assert_int_eq((int)(intptr_t)code, COLOCK_OK);
+  report = read_report(path);
+  ck_assert_uint_eq(colock_report_count(report), 2);
+  ck_assert_int_eq(number(report, 0, COLOCK_MODE), COLOCK_EXCLUSIVE);
+  ck_assert_int_eq(number(report, 0, COLOCK_UPGRADING), 0);
+  ck_assert_int_eq(number(report, 0, COLOCK_TOKEN), (int64_t)colock_token(upgraded));
+  colock_report_free(report);
+  must(colock_release(upgraded));
+  ck_assert_int_eq(agent_answer(behind), COLOCK_OK);
+  colock_close(lock);
+}
+END_TEST
+
 START_TEST(released_hold_is_shown_no_more) {
   const char *path = test_path("real.lock");
   colock *lock = test_open(path);
@@ -926,6 +1196,10 @@ static void fill(Suite *suite) {
   tcase_add_test(tcase, idle_and_unmarked_seats_are_not_shown);
   tcase_add_test(tcase, readers_come_oldest_first);
   tcase_add_test(tcase, waiters_come_in_the_order_of_their_ranks);
+  tcase_add_test(tcase, readers_of_the_past_phase_have_moved_up);
+  tcase_add_test(tcase, waiter_that_is_passed_over_stands_in_no_line);
+  tcase_add_test(tcase, upgrading_hold_holds_and_waits);
+  tcase_add_test(tcase, upgraded_hold_is_an_exclusive_one);
   tcase_add_test(tcase, slots_far_apart_are_all_seen);
   tcase_add_test(tcase, revoked_holder_is_listed_while_it_lives);
   tcase_add_test(tcase, mode_that_is_none_is_unknown);
@@ -941,6 +1215,7 @@ static void fill(Suite *suite) {
   tcase_add_test(tcase, texts_without_an_end_are_ended);
   tcase_add_test(tcase, nonsense_in_a_slot_is_survived);
   tcase_add_test(tcase, descriptions_are_for_people);
+  tcase_add_test(tcase, who_is_in_the_way_is_said);
   tcase_add_test(tcase, ages_have_two_units);
   tcase_add_test(tcase, json_has_the_schema_of_the_manual);
   tcase_add_test(tcase, what_is_no_lock_file_is_refused_and_left_alone);
@@ -954,6 +1229,9 @@ static void fill(Suite *suite) {
   tcase_add_test(tcase, null_is_nobody);
   tcase = test_case(suite, "report of real processes", 60);
   tcase_add_test(tcase, real_holder_and_real_waiters_are_shown);
+  tcase_add_test(tcase, line_follows_priorities);
+  tcase_add_test(tcase, stopped_waiter_is_passed_over_and_gets_its_place_back);
+  tcase_add_test(tcase, real_upgrade_is_shown_on_both_sides);
   tcase_add_test(tcase, released_hold_is_shown_no_more);
   tcase_add_test(tcase, dead_writer_is_told_of_before_anybody_takes_the_lock);
   tcase_add_test(tcase, reader_that_may_not_write_is_anonymous);

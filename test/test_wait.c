@@ -2,9 +2,11 @@
 #define _GNU_SOURCE
 #include "agent.h"
 #include "support.h"
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -104,6 +106,128 @@ START_TEST(signal_interrupts_only_who_asked_for_it) {
   ck_assert_uint_eq(test_waiters(path), 1);
   ck_assert_int_eq(agent_call(holder, "release 0"), COLOCK_OK);
   ck_assert_int_eq(agent_answer(deaf), COLOCK_OK);
+}
+END_TEST
+
+/* ---- what a wait leaves behind ---- */
+
+static uint64_t file_word(size_t at, size_t size) {
+  uint64_t word = 0;
+  int fd = open(path, O_RDONLY | O_CLOEXEC);
+  ck_assert_int_eq(pread(fd, &word, size, (off_t)at), (ssize_t)size);
+  close(fd);
+  return word;
+}
+
+static uint64_t rank_of(uint32_t slot) {
+  return file_word(COLOCKP_AT_QUEUE + slot * sizeof(struct colockp_queue_entry), sizeof(uint64_t));
+}
+
+enum { GRANTED, TIMED_OUT, PAST_DEADLINE, CANCELED, INTERRUPTED, WAYS };
+
+/* Whatever ends a wait, alone in line, behind another or before one: no word, no bell that somebody would pay for, and
+ * the flag is that of those who go on waiting. */
+START_TEST(ended_wait_leaves_the_queue_clean) {
+  static const int codes[] = {COLOCK_OK, COLOCK_ETIMEDOUT, COLOCK_ETIMEDOUT, COLOCK_ECANCELED, COLOCK_EINTR};
+  static const char *const how[] = {"x 20000", "x 150", "x -1 deadline=150", "x -1", "x -1 interruptible"};
+  int way = _i % WAYS, place = _i / WAYS; /* 0: alone, 1: behind another, 2: before another */
+  have_holder("", "x");
+  struct agent *a = agent_open(path), *other = agent_open(path);
+  if (place == 1) agent_send(other, "acquire x 20000 priority=50");
+  if (place == 1) test_await_waiters(path, 1);
+  agent_send(a, "acquire %s", how[way]);
+  test_await_waiters(path, place == 1 ? 2 : 1);
+  if (place == 2) agent_send(other, "acquire x 20000");
+  if (place == 2) test_await_waiters(path, 2);
+  if (way == GRANTED) ck_assert_int_eq(agent_call(holder, "release 0"), COLOCK_OK);
+  if (way == GRANTED && place == 1) ck_assert_int_eq(agent_answer(other), COLOCK_OK);
+  if (way == GRANTED && place == 1) ck_assert_int_eq(agent_call(other, "release 0"), COLOCK_OK);
+  if (way == CANCELED) kill(a->pid, SIGUSR1);
+  while (way == INTERRUPTED && !agent_answered(a)) kill(a->pid, SIGUSR2);
+  ck_assert_int_eq(agent_answer(a), codes[way]);
+  ck_assert_uint_eq(rank_of(1), 0);
+  ck_assert_uint_eq(file_word(COLOCKP_AT_BELLS + 4, 4) & COLOCKP_BELL_ASLEEP, 0);
+  bool waits = place == 2 || (place == 1 && way != GRANTED);
+  ck_assert_uint_eq(test_waiters(path), waits);
+  ck_assert_int_eq(test_header(path).flag & COLOCKP_FLAG_SET, waits);
+  if (way == GRANTED) ck_assert_int_eq(agent_call(a, "release 0"), COLOCK_OK);
+  else ck_assert_int_eq(agent_call(holder, "release 0"), COLOCK_OK);
+  if (waits) ck_assert_int_eq(agent_answer(other), COLOCK_OK);
+  ck_assert_uint_eq(test_waiters(path), 0);
+  ck_assert_uint_eq(test_header(path).flag & COLOCKP_FLAG_SET, 0);
+}
+END_TEST
+
+/* As when somebody took it for dead. */
+START_TEST(waiter_whose_word_is_gone_comes_back_with_its_old_key) {
+  have_holder("", "x");
+  struct agent *a = agent_start(), *later = agent_open(path);
+  ck_assert_int_eq(agent_call(a, "open %s retry_delay=10ms", agent_word(path)), COLOCK_OK);
+  agent_send(a, "acquire x 20000");
+  test_await_waiters(path, 1);
+  uint32_t slot = 0;
+  while (rank_of(slot) == 0) slot++;
+  uint64_t rank = rank_of(slot), none = 0;
+  agent_send(later, "acquire x 20000");
+  test_await_waiters(path, 2);
+  test_poke(path, COLOCKP_AT_QUEUE + slot * sizeof(struct colockp_queue_entry), &none, sizeof none);
+  test_await_waiters(path, 2);
+  ck_assert_uint_eq(rank_of(slot), rank);
+  ck_assert_int_eq(agent_call(holder, "release 0"), COLOCK_OK);
+  ck_assert_int_eq(agent_answer(a), COLOCK_OK);
+  ck_assert(!agent_answered(later));
+}
+END_TEST
+
+/* A key of the old file would put it behind the next thousands of newcomers: tickets of a new file begin anew. */
+START_TEST(waiter_on_a_replaced_file_stands_before_those_who_come_later) {
+  have_holder("", "x");
+  uint64_t ticket = 100000;
+  test_poke(path, offsetof(struct colockp_header, ticket), &ticket, sizeof ticket);
+  struct agent *a = agent_start(), *later = agent_open(path), *second;
+  ck_assert_int_eq(agent_call(a, "open %s retry_delay=10ms", agent_word(path)), COLOCK_OK);
+  agent_send(a, "acquire x 20000");
+  test_await_waiters(path, 1);
+  second = agent_open(test_path("b.lock"));
+  ck_assert_int_eq(agent_call(second, "acquire x 5000"), COLOCK_OK);
+  ck_assert_int_eq(rename(test_path("b.lock"), path), 0);
+  test_await_waiters(path, 1); /* on the new one */
+  agent_send(later, "acquire x 20000");
+  test_await_waiters(path, 2);
+  ck_assert_int_eq(agent_call(second, "release 0"), COLOCK_ELOST); /* its name is gone, its lock was good */
+  ck_assert_int_eq(agent_answer(a), COLOCK_OK);
+  ck_assert(!agent_answered(later));
+  ck_assert_int_eq(agent_call(a, "release 0"), COLOCK_OK);
+  ck_assert_int_eq(agent_answer(later), COLOCK_OK);
+}
+END_TEST
+
+static void *take_and_leave(void *arg) {
+  static colock_hold *hold;
+  must(colock_acquire(arg, COLOCK_EXCLUSIVE, &hold));
+  return hold;
+}
+
+/* A hold belongs to the process: it outlives its thread, and anybody may give it back. */
+START_TEST(hold_of_a_thread_that_has_ended_is_held_on) {
+  path = test_path("a.lock");
+  colock *lock = test_open(path);
+  pthread_t thread;
+  void *hold;
+  colock_hold *other = NULL;
+  colock_request request;
+  ck_assert_int_eq(pthread_create(&thread, NULL, take_and_leave, lock), 0);
+  pthread_join(thread, &hold);
+  struct agent *a = agent_open(path);
+  agent_send(a, "acquire x 20000");
+  test_await_waiters(path, 1);
+  colock_request_init(&request, sizeof request, COLOCK_SHARED);
+  request.timeout_ms = 20;
+  must_be(COLOCK_ETIMEDOUT, colock_acquire_with(lock, &request, &other)); /* no deadlock: it is not this thread's */
+  ck_assert(!agent_answered(a));
+  must(colock_release(hold));
+  ck_assert_int_eq(agent_answer(a), COLOCK_OK);
+  colock_close(lock);
 }
 END_TEST
 
@@ -310,6 +434,11 @@ static void fill(Suite *suite) {
   tcase_add_test(tcase, cancel_lasts_until_switched_off);
   tcase_add_test(tcase, cancel_works_from_a_signal_handler);
   tcase_add_test(tcase, signal_interrupts_only_who_asked_for_it);
+  tcase = test_case(suite, "left", 60);
+  tcase_add_loop_test(tcase, ended_wait_leaves_the_queue_clean, 0, 3 * WAYS);
+  tcase_add_test(tcase, waiter_whose_word_is_gone_comes_back_with_its_old_key);
+  tcase_add_test(tcase, waiter_on_a_replaced_file_stands_before_those_who_come_later);
+  tcase_add_test(tcase, hold_of_a_thread_that_has_ended_is_held_on);
   tcase = test_case(suite, "on_wait", 30);
   tcase_add_test(tcase, on_wait_is_called_at_doubling_intervals);
   tcase_add_test(tcase, on_wait_stops_the_wait);

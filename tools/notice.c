@@ -6,6 +6,7 @@
 #include "tool.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,18 +28,18 @@ int64_t tool_now_ms(void) {
   return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-static const char *ordinal(size_t n) {
+static const char *ordinal(int64_t n) {
   if (n % 100 >= 11 && n % 100 <= 13)
     return "th";
   return n % 10 == 1 ? "st" : n % 10 == 2 ? "nd" : n % 10 == 3 ? "rd" : "th";
 }
 
-/* Our own place among those who wait: 1 is next; 0: not among them. */
-static size_t own_place(const colock_report *report) {
+/* Our own place among those who wait: 1 is next; 0: none. */
+static int64_t own_place(const colock_report *report) {
   const colock_entry *entry;
   for (size_t i = 0; (entry = tool_entry(report, COLOCK_WAITER, i)) != NULL; i++)
     if (colock_entry_number(entry, COLOCK_PID) == getpid() && tool_here(entry))
-      return i + 1;
+      return colock_entry_number(entry, COLOCK_POSITION);
   return 0;
 }
 
@@ -46,7 +47,7 @@ static size_t own_place(const colock_report *report) {
 static char *waiting_line(const colock_report *report) {
   char *text = NULL;
   size_t size = 0;
-  size_t place = own_place(report);
+  int64_t place = own_place(report);
   FILE *to = tool_memory(&text, &size);
   fprintf(to, "%s: waiting for ", escaped_path);
   if (tool_in_use(report))
@@ -54,7 +55,7 @@ static char *waiting_line(const colock_report *report) {
   else
     fputs("its turn", to);
   if (place > 0)
-    fprintf(to, "; %zu%s in line", place, ordinal(place));
+    fprintf(to, "; %" PRId64 "%s in line", place, ordinal(place));
   fclose(to);
   return text;
 }

@@ -230,14 +230,25 @@ static int open_lock(struct run *run, colock **lock) {
   return code == COLOCK_OK ? TOOL_OK : tool_fail(code, true);
 }
 
-/* Who is in the way now. False, and nothing written: nobody is to be seen. */
-static bool put_in_the_way(FILE *to, const char *path) {
+/* Who is in the way now: who holds, or, while nobody does, who waits in line for it. */
+static void put_in_the_way(FILE *to, const char *path) {
   colock_report *report = NULL;
-  bool seen = colock_report_read(path, &report) == COLOCK_OK && tool_in_use(report);
-  if (seen)
+  const colock_entry *first = NULL;
+  bool held = false;
+  if (colock_report_read(path, &report) == COLOCK_OK) {
+    held = tool_in_use(report);
+    first = tool_entry(report, COLOCK_WAITER, 0);
+  }
+  if (held) {
+    fputs("held by ", to);
     tool_holders(to, report, false);
+  } else if (first != NULL && colock_entry_number(first, COLOCK_PASSED) == 0) {
+    fputs("free, but first in line is ", to);
+    tool_name(to, first);
+  } else {
+    fputs("held by somebody who has let go since", to);
+  }
   colock_report_free(report);
-  return seen;
 }
 
 static void say_gave_up(const struct run *run, int code, int64_t waited_ms) {
@@ -251,9 +262,8 @@ static void say_gave_up(const struct run *run, int code, int64_t waited_ms) {
     fputs("gave up after ", to);
     tool_span(to, run->timeout_ms > 0 ? run->timeout_ms : waited_ms);
   }
-  fputs("; held by ", to);
-  if (!put_in_the_way(to, run->path))
-    fputs("somebody who has let go since", to);
+  fputs("; ", to);
+  put_in_the_way(to, run->path);
   fprintf(to, ". Retry, or: colock status %s", path);
   fclose(to);
   tool_tell("%s", text);

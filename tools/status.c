@@ -36,6 +36,8 @@ static void put_holder(FILE *to, const colock_entry *entry) {
   fputs(", ", to);
   tool_age(to, colock_entry_number(entry, COLOCK_AGE_MS));
   put_purpose(to, entry, ", ");
+  if (colock_entry_number(entry, COLOCK_UPGRADING) > 0)
+    fputs(", upgrading", to);
   if (colock_entry_number(entry, COLOCK_STALE) > 0) {
     fputs(", ", to);
     tool_colour(to, TOOL_BAD);
@@ -88,6 +90,27 @@ static char *column(const colock_entry *entry, bool user) {
   return text;
 }
 
+/* 1 exclusive backup[5200] bob 41s; its place is - if it has none */
+static void put_waiter(FILE *to, const colock_entry *entry, int digits, int widest_name, int widest_user) {
+  char place[24] = "-", *name = column(entry, false), *user = column(entry, true);
+  int64_t position = colock_entry_number(entry, COLOCK_POSITION);
+  int64_t priority = colock_entry_number(entry, COLOCK_PRIORITY);
+  if (position > 0)
+    snprintf(place, sizeof place, "%" PRId64, position);
+  fprintf(to, "  %*s %-9s %-*s %-*s ", digits, place, tool_mode(entry), widest_name, name, widest_user, user);
+  tool_age(to, colock_entry_number(entry, COLOCK_AGE_MS));
+  if (priority != 0)
+    fprintf(to, " priority %" PRId64, priority);
+  put_purpose(to, entry, " ");
+  if (colock_entry_number(entry, COLOCK_UPGRADING) > 0)
+    fputs(" (upgrading)", to);
+  if (colock_entry_number(entry, COLOCK_PASSED) > 0)
+    fputs(" (stopped, passed over)", to);
+  fputc('\n', to);
+  free(name);
+  free(user);
+}
+
 static void put_waiters(FILE *to, const colock_report *report) {
   size_t count = tool_count(report, COLOCK_WAITER);
   int widest_name = 0, widest_user = 0, digits = snprintf(NULL, 0, "%zu", count);
@@ -102,19 +125,8 @@ static void put_waiters(FILE *to, const colock_report *report) {
     free(user);
   }
   fprintf(to, "  waiting %zu:\n", count);
-  for (size_t i = 0; i < count; i++) {
-    const colock_entry *entry = tool_entry(report, COLOCK_WAITER, i);
-    char *name = column(entry, false), *user = column(entry, true);
-    int64_t priority = colock_entry_number(entry, COLOCK_PRIORITY);
-    fprintf(to, "  %*zu %-9s %-*s %-*s ", digits, i + 1, tool_mode(entry), widest_name, name, widest_user, user);
-    tool_age(to, colock_entry_number(entry, COLOCK_AGE_MS));
-    if (priority != 0)
-      fprintf(to, " priority %" PRId64, priority);
-    put_purpose(to, entry, " ");
-    fputc('\n', to);
-    free(name);
-    free(user);
-  }
+  for (size_t i = 0; i < count; i++)
+    put_waiter(to, tool_entry(report, COLOCK_WAITER, i), digits, widest_name, widest_user);
 }
 
 static void put_revoked(FILE *to, const colock_report *report) {

@@ -1,0 +1,136 @@
+/* trace.c - single steps and the words of the lock file. See trace.h. */
+#define _GNU_SOURCE
+#include "trace.h"
+
+#include "support.h"
+#include <elf.h>
+#include <errno.h>
+#include <sched.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/ptrace.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define BURST 20000 /* instructions, before the others are looked at again */
+#define IDLE_TURNS 50
+
+static const struct {
+  const char *name;
+  size_t at, size, stride;
+  int count;
+} words[] = {
+    {"rank", COLOCKP_AT_QUEUE, 8, sizeof(struct colockp_queue_entry), TRACE_QUEUE},
+    {"bell", COLOCKP_AT_BELLS, 4, 4, TRACE_QUEUE},
+    {"flag", offsetof(struct colockp_header, flag), 8, 0, 1},
+    {"turn", offsetof(struct colockp_header, turn), 8, 0, 1},
+    {"phase", offsetof(struct colockp_header, phase), 8, 0, 1},
+    {"fence", offsetof(struct colockp_header, fence), 8, 0, 1},
+    {"writer", offsetof(struct colockp_header, writer), 8, 0, 1},
+    {"generation", offsetof(struct colockp_header, generation), 8, 0, 1},
+};
+
+static int find(const char *word) {
+  for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
+    if (strcmp(words[i].name, word) == 0) return (int)i;
+  return -1;
+}
+
+bool trace_knows(const char *word) { return find(word) >= 0; }
+
+static int be_traced(void *arg) {
+  (void)arg;
+  return ptrace(PTRACE_TRACEME, 0, NULL, NULL) == 0 ? 0 : 77;
+}
+
+/* Elsewhere an atomic operation may be a loop of a reserving load and a conditional store, and a step in between always
+ * loses the reservation: it would never end. */
+bool trace_allowed(void) {
+#if defined(__x86_64__) || defined(__i386__)
+  return test_in_child(be_traced, NULL) == 0;
+#else
+  (void)be_traced;
+  return false;
+#endif
+}
+
+static void look(const struct trace *trace, uint64_t seen[TRACE_QUEUE]) {
+  for (int i = 0; i < words[trace->word].count; i++) {
+    seen[i] = 0;
+    memcpy(&seen[i], trace->map + words[trace->word].at + (size_t)i * words[trace->word].stride,
+           words[trace->word].size);
+  }
+}
+
+static bool changed(const struct trace *trace) {
+  uint64_t now[TRACE_QUEUE];
+  look(trace, now);
+  return memcmp(now, trace->seen, (size_t)words[trace->word].count * sizeof now[0]) != 0;
+}
+
+static void undo(struct trace *trace) {
+  struct iovec registers = {.iov_base = trace->registers, .iov_len = trace->registers_size};
+  for (int i = 0; i < words[trace->word].count; i++)
+    memcpy(trace->map + words[trace->word].at + (size_t)i * words[trace->word].stride, &trace->seen[i],
+           words[trace->word].size);
+  ck_assert_int_eq(ptrace(PTRACE_SETREGSET, trace->tid, NT_PRSTATUS, &registers), 0);
+}
+
+/* The thread is stopped: remember how all is, let it make one step. */
+static void step(struct trace *trace, int signal_number) {
+  struct iovec registers = {.iov_base = trace->registers, .iov_len = sizeof trace->registers};
+  look(trace, trace->seen);
+  ck_assert_int_eq(ptrace(PTRACE_GETREGSET, trace->tid, NT_PRSTATUS, &registers), 0);
+  trace->registers_size = registers.iov_len;
+  ck_assert_int_eq(ptrace(PTRACE_SINGLESTEP, trace->tid, NULL, (void *)(intptr_t)signal_number), 0);
+}
+
+void trace_begin(struct trace *trace, pid_t tid, unsigned char *map, bool before, const char *word, long n) {
+  int status;
+  trace->tid = tid;
+  trace->map = map;
+  trace->before = before;
+  trace->there = false;
+  trace->word = find(word);
+  trace->left = n;
+  ck_assert_msg(ptrace(PTRACE_SEIZE, tid, NULL, NULL) == 0, "cannot trace %d: %s", (int)tid, strerror(errno));
+  ck_assert_int_eq(ptrace(PTRACE_INTERRUPT, tid, NULL, NULL), 0);
+  ck_assert_int_eq(waitpid(tid, &status, __WALL), tid);
+  ck_assert(WIFSTOPPED(status));
+  step(trace, 0); /* on, even where it had been stopped */
+}
+
+/* It made a step, or a signal came. */
+static void stopped(struct trace *trace, int status) {
+  int signal_number = status >> 16 != 0 ? SIGTRAP : WSTOPSIG(status); /* an event is no signal */
+  if (changed(trace) && --trace->left == 0) {
+    if (trace->before) undo(trace);
+    trace->there = true;
+  } else {
+    step(trace, signal_number == SIGTRAP ? 0 : signal_number);
+  }
+}
+
+bool trace_run(struct trace *trace) {
+  for (int steps = 0, idle = 0; trace->tid != 0 && !trace->there && steps < BURST && idle < IDLE_TURNS;) {
+    int status;
+    pid_t pid = waitpid(trace->tid, &status, WNOHANG | __WALL);
+    if (pid == 0) {
+      sched_yield();
+      idle++;
+      continue;
+    }
+    ck_assert_msg(pid == trace->tid && WIFSTOPPED(status), "the traced agent ended");
+    idle = 0;
+    steps++;
+    stopped(trace, status);
+  }
+  return trace->there;
+}
+
+void trace_end(struct trace *trace) {
+  if (trace->tid != 0) ptrace(PTRACE_DETACH, trace->tid, NULL, NULL);
+  trace->tid = 0;
+  trace->there = false;
+}

@@ -1,0 +1,14 @@
+# test/model/ - models of the protocol for spin. test/test_model.sh checks the quick ones.
+
+EXTRA_DIST += \
+  %D%/README \
+  %D%/cache.pml \
+  %D%/crash.pml \
+  %D%/generation.pml \
+  %D%/queue.pml \
+  %D%/run \
+  %D%/settle.pml
+
+.PHONY: check-model
+check-model:
+	@CC='$(CC)' '$(abs_top_srcdir)/%D%/run'
