@@ -78,10 +78,11 @@ static void ring_next(struct colockp_region *region, bool force, bool both) {
     }
   }
   bool first = reader == count || writer_place < reader_place || (writer_place == reader_place && writer < reader);
-  if (writer < count && (first || both))
-    ring(region, writer, force);
-  if (first)
+  if (first) {
+    if (writer < count)
+      ring(region, writer, force);
     return;
+  }
   for (uint32_t slot = 0; slot < count; slot++) {
     uint64_t rank = word_of(region, slot);
     if (!colockp_rank_waits(rank) || rank & COLOCKP_RANK_EXCLUSIVE)
@@ -93,6 +94,8 @@ static void ring_next(struct colockp_region *region, bool force, bool both) {
     if (COLOCKP_BROKEN(RING_ONE))
       return;
   }
+  if (both && writer < count)
+    ring(region, writer, force);
 }
 
 void colockp_queue_ring(struct colockp_region *region) {
@@ -246,8 +249,10 @@ static void clear_flag_if_empty(struct colockp_region *region) {
 static void ring_who_should_watch(struct colockp_region *region) {
   uint32_t slots[COLOCKP_WATCHERS], found = first_in_line(region, COLOCKP_WATCHERS, slots), watching = 0;
   bool watches[COLOCKP_WATCHERS];
+  int64_t young_ns = colockp_wall_ns() - COLOCKP_TURN_NS; /* who came later wakes up for it by himself */
   for (uint32_t i = 0; i < found; i++) {
-    watches[i] = atomic_load_explicit(&region->bells[slots[i]], memory_order_relaxed) & COLOCKP_BELL_WATCH;
+    watches[i] = atomic_load_explicit(&region->bells[slots[i]], memory_order_relaxed) & COLOCKP_BELL_WATCH ||
+                 atomic_load_explicit(&region->queue[slots[i]].published, memory_order_relaxed) > young_ns;
     watching += watches[i];
   }
   for (uint32_t i = found; i-- > 0 && watching < 2;)

@@ -19,7 +19,7 @@
 
 #define SPIN_NS        INT64_C(50000)     /* what going to sleep and being woken costs, about */
 #define LATE_NS        INT64_C(120000)    /* how late a timer may wake us, about */
-#define WATCH_AFTER_NS INT64_C(1000000)
+#define WATCH_AFTER_NS COLOCKP_TURN_NS
 #define FIRST_DELAY_NS INT64_C(1000000)
 #define CHECK_MOST_NS  INT64_C(10000000000)
 #define LOOKERS        16                 /* how many in line look each time who is dead; those behind, now and then */
@@ -165,27 +165,27 @@ static int64_t next_check(const struct colockp_wait *w) {
 /* 0; ANOTHER: something has changed, look again; ELOST: the file is another by now. */
 static int look_after_others(struct colockp_wait *w) {
   bool again = false, first = w->check_ns == 0;
+  if (w->seat->slot && should_watch(w) && w->now_ns >= w->start_ns + WATCH_AFTER_NS) {
+    w->watching = true;
+    colockp_watch_begin(w->seat->region); /* or not: then we poll, as we do anyway */
+    again = true; /* whoever died before it began rang nobody */
+  }
   int code = first || w->ahead.place < COLOCKP_FRONT ? colockp_region_named(w->seat->region) : 0;
   if (code)
     return code;
-  if (w->seat->slot) {
-    if (should_watch(w) && w->now_ns >= w->start_ns + WATCH_AFTER_NS) {
-      w->watching = true;
-      colockp_watch_begin(w->seat->region); /* or not: then we poll, as we do anyway */
-      again = true; /* whoever died before it began rang nobody */
-    }
-    again |= (first || w->ahead.place < LOOKERS || (w->key + (uint64_t)w->now_ns / 1000) % 8 == 0) &&
-             colockp_stuck_look(&w->stuck, w->seat, w->mode, w->key, &w->ahead, w->now_ns, w->grace_ns);
-  }
+  bool looks = first || w->ahead.place < LOOKERS || (w->key + (uint64_t)w->now_ns / 1000) % 8 == 0;
+  if (w->seat->slot && looks)
+    again |= colockp_stuck_look(&w->stuck, w->seat, w->mode, w->key, &w->ahead, w->now_ns, w->grace_ns);
   w->check_ns = next_check(w);
   return again ? ANOTHER : 0;
 }
 
-/* Called though others stand ahead: one of them may be dead, or we have moved up and have to watch. */
+/* Called though others stand ahead: one of them may be dead, or we have moved up and have to watch. Called in vain: the
+ * file may have lost its name. */
 static bool look_is_due(const struct colockp_wait *w) {
   if (w->now_ns >= w->check_ns)
     return true;
-  return w->seat->slot && ((w->rung && w->ahead.conflicts) ||
+  return w->seat->slot && ((w->rung && (w->ahead.conflicts || w->watching)) ||
                            (should_watch(w) && w->now_ns >= w->start_ns + WATCH_AFTER_NS));
 }
 

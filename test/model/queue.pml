@@ -135,7 +135,7 @@ inline ring(k) {
 }
 
 /* queue.c ring_next(): the first of the writers and of the readers, then whoever of them goes first; `both`: that
- * writer too, after a shared hold. */
+ * writer too, after a release: those readers may be dead. */
 inline ring_next(both) {
   atomic { seen = phase; i = 0; place = 0; writer = 0; reader_place = 0; reader = 0 }
   do
@@ -228,9 +228,9 @@ inline end_phase() {
   fi
 }
 
-inline released(both) {
+inline released() {
   if
-  :: flag -> ring_next(both)
+  :: flag -> ring_next(true)
   :: else
   fi
 }
@@ -390,7 +390,7 @@ held:
 #endif
      atomic { lane_exclusive = 0; lane_shared = 1; mode = SHARED }
 #ifndef DOWNGRADE_SILENT
-     released(false);
+     released();
 #endif
 #ifdef STAY
      if
@@ -423,11 +423,11 @@ release:
   }
 #ifdef FLAG_EARLY
   if
-  :: blocked -> blocked = 0; ring_next(mode == SHARED)
+  :: blocked -> blocked = 0; ring_next(true)
   :: else
   fi;
 #else
-  released(mode == SHARED);
+  released();
 #endif
 #ifdef PHASE_LATE
   if

@@ -166,7 +166,7 @@ static void next_round(bool stop) {
 
 static struct {
   uint64_t beats;
-  int64_t since_ms;
+  int64_t since_ms, seen_ms;
 } still;
 
 static uint64_t beats(void) {
@@ -185,28 +185,40 @@ static bool lane_is_free(void) {
   return fcntl(lock_fd, F_OFD_GETLK, &range) == 0 && range.l_type == F_UNLCK;
 }
 
-/* Somebody who could run has work left in this round. */
-static const struct actor *unfinished(void) {
-  for (int p = 0; p < torture->processes; p++)
-    for (int t = 0; t < torture->threads; t++)
-      if (processes[p].continue_ms == 0 && torture->actors[p][t].finished != torture->round)
-        return &torture->actors[p][t];
+/* Somebody who could run has work left in this round; queues: and has stood in line for PASSED_OVER_MS. */
+static const struct actor *unfinished(bool queues) {
+  int64_t since = now_ns() - (int64_t)PASSED_OVER_MS * 1000000;
+  for (int p = 0; p < torture->processes; p++) {
+    for (int t = 0; t < torture->threads; t++) {
+      const struct actor *a = &torture->actors[p][t];
+      if (processes[p].continue_ms != 0 || a->finished == torture->round) continue;
+      if (!queues || (a->queued != 0 && a->queued_ns < since)) return a;
+    }
+  }
   return NULL;
 }
 
-static void see_that_it_moves(void) {
+/* How long nothing has moved; time in which we did not run ourselves does not count. */
+static int64_t quiet_ms(void) {
   uint64_t sum = beats();
-  int64_t now = now_ms();
+  int64_t now = now_ms(), gap = now - still.seen_ms;
+  still.seen_ms = now;
+  if (gap > 20) still.since_ms += gap;
   if (sum != still.beats) {
     still.beats = sum;
     still.since_ms = now;
   }
-  int64_t quiet = now - still.since_ms;
-  const struct actor *actor = quiet > PASSED_OVER_MS ? unfinished() : NULL;
-  if (actor != NULL && quiet > STILL_MS && !somebody_is_stopped())
+  return now - still.since_ms;
+}
+
+static void see_that_it_moves(void) {
+  int64_t quiet = quiet_ms();
+  bool stopped = somebody_is_stopped();
+  const struct actor *actor = quiet > (stopped ? PASSED_OVER_MS : STILL_MS) ? unfinished(stopped) : NULL;
+  if (actor != NULL && !stopped)
     failure("nothing moves: actor %d.%d is not done with round %" PRIu32 "; the lock is %s: a wake-up was lost",
             actor->process, actor->thread, torture->round, lane_is_free() ? "free" : "held");
-  else if (actor != NULL && somebody_is_stopped() && lane_is_free())
+  else if (actor != NULL && lane_is_free())
     failure("nothing moves while a process is stopped, though the lock is free: actor %d.%d waits", actor->process,
             actor->thread);
   for (int p = 0; p < torture->processes; p++)
@@ -267,7 +279,7 @@ static void see_all_end(void) {
 
 static void go(int64_t run_ms) {
   int64_t end = now_ms() + run_ms, mischief = 0;
-  still.since_ms = now_ms();
+  still.since_ms = still.seen_ms = now_ms();
   next_round(false);
   for (int p = 0; p < torture->processes; p++) spawn(p);
   while (torture->failures == 0) {
