@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static long wakes;
+static _Atomic long wakes;
 static int count_wake(uint32_t *word, int count) {
   (void)word, (void)count;
   wakes++;
