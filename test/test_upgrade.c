@@ -15,6 +15,7 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static const char *path;
@@ -817,10 +818,15 @@ START_TEST(yield_in_vain_ends_the_hold) {
   acquire(COLOCK_EXCLUSIVE);
   struct agent *writer = waiting("x", 1);
   if (_i == CANCELED) colock_cancel(lock, 1);
-  if (_i == LOST) unlink(path);
+  if (_i == LOST) { /* it would notice at once, and wait no more */
+    ck_assert_int_eq(kill(writer->pid, SIGSTOP), 0);
+    ck_assert_int_eq(waitpid(writer->pid, NULL, WUNTRACED), writer->pid);
+    unlink(path);
+  }
   if (_i == REVOKED) force_it();
   ck_assert_int_eq(colock_yield(hold, _i == BUSY ? COLOCK_NOWAIT : _i == TIMED_OUT ? 50 : 5000), code);
-  if (_i != LOST) {
+  if (_i == LOST) ck_assert_int_eq(kill(writer->pid, SIGCONT), 0);
+  else {
     ck_assert_int_eq(agent_answer(writer), COLOCK_OK);
     ck_assert_uint_eq(test_waiters(path), 0);
     ck_assert_int_eq(writer->abandoned, _i == REVOKED);
