@@ -195,9 +195,9 @@ COLOCK_API int colock_acquire_with(colock *lock, const colock_request *request, 
 /* Give it back. The hold is freed whatever is returned. Any thread. In a forked child frees the child's copy and
  * leaves the parent's hold alone. An inherited hold is not unlocked: it ends with its last copy.
  * Returns 0: it was whole to the end; COLOCK_EREVOKED, COLOCK_ELOST: it was not, treat what was done under it with
- * care (a file replaced is noticed here if the hold lasted 0.1 ms or longer; a shorter one was checked when it was
- * granted); COLOCK_ESYSTEM: the kernel did not unlock, so the descriptor was closed, which does; COLOCK_EFORKED;
- * COLOCK_EINVAL: NULL. */
+ * care (a file replaced is noticed here if the hold lasted 0.1 ms or longer, by a look right after the unlock; a
+ * shorter one was checked when it was granted); COLOCK_ESYSTEM: the kernel did not unlock, so the descriptor was
+ * closed, which does; COLOCK_EFORKED; COLOCK_EINVAL: NULL. */
 COLOCK_API int colock_release(colock_hold *hold);
 /* Make a shared hold exclusive, in place: nobody else holds exclusively in between, so what was read under it is still
  * true. Goes before all who wait. timeout_ms as in a request, COLOCK_CONFIGURED too. On failure it is still shared.

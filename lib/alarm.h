@@ -1,7 +1,8 @@
 /* alarm.h - ending waits from anywhere, a signal handler too: which bells the waiters of one lock sleep on.
  *
  * Discipline: the list only grows, by CAS at its head, and is freed with its lock, so that it can be walked with no
- * lock held. An alarm is free, armed by one waiter, or being rung; who arms it may unmap its bell only after it is disarmed.
+ * lock held. An alarm is free, armed by one waiter, or being rung; who arms it may unmap its bell only after it is
+ * disarmed.
  */
 #ifndef COLOCKP_ALARM_H
 #define COLOCKP_ALARM_H

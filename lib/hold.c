@@ -7,8 +7,8 @@
 #include "clock.h"
 #include "error.h"
 #include "identity.h"
-#include "queue_read.h"
 #include "queue.h"
+#include "queue_read.h"
 #include "token.h"
 
 #include <errno.h>

@@ -132,7 +132,8 @@ static int accept(struct opening *o) {
     return code;
   if (condition == COLOCKP_BLANK)
     return blank(o);
-  if (condition != COLOCKP_DAMAGED && header.carrier != COLOCKP_CARRIER_MAPPED) /* before it could be laid out as mapped */
+  /* Before it could be laid out as mapped. */
+  if (condition != COLOCKP_DAMAGED && header.carrier != COLOCKP_CARRIER_MAPPED)
     return colockp_fail(COLOCK_EVERSION, 0, "%s: made for the file carrier, which this colock does not have",
                         region->escaped);
   if (condition == COLOCKP_DAMAGED && (region->read_only || !(o->flags & COLOCKP_CREATE)))

@@ -36,8 +36,8 @@ void colockp_queue_ahead(struct colock_hold *seat, int mode, uint64_t key, struc
 void colockp_queue_behind(struct colockp_region *region, int mode, struct colockp_ahead *ahead);
 /* Leave. Without a hold: ring all who may go by that. See to it that two of the first COLOCKP_WATCHERS watch. */
 void colockp_queue_leave(struct colock_hold *seat, bool granted);
-/* After LANE was unlocked, or made shared: ring who may go; if those are readers, the writer behind them too, so that it
- * looks after them: they may be dead, and nobody else has them ahead. */
+/* After LANE was unlocked, or made shared: ring who may go; if those are readers, the writer behind them too, so that
+ * it looks after them: they may be dead, and nobody else has them ahead. */
 void colockp_queue_released(struct colockp_region *region);
 /* Before an exclusive LANE is unlocked: the readers that wait now move up. */
 void colockp_queue_end_phase(struct colockp_region *region);

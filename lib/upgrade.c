@@ -75,12 +75,15 @@ static int upgrade(colock_hold *hold, const colock_request *request, int64_t tim
   return code;
 }
 
+static int may_wait(const colock_hold *hold, int64_t timeout_ms, int64_t *timeout_ns) {
+  int code = colockp_hold_usable(hold);
+  return code ? code : colockp_wait_timeout(hold->lock, timeout_ms, timeout_ns);
+}
+
 int colock_upgrade(colock_hold *hold, int64_t timeout_ms) {
   colock_request request;
   int64_t timeout_ns;
-  int code = colockp_hold_usable(hold);
-  if (code == 0)
-    code = colockp_wait_timeout(hold->lock, timeout_ms, &timeout_ns);
+  int code = may_wait(hold, timeout_ms, &timeout_ns);
   if (code)
     return code;
   if (hold->activity.mode == COLOCK_EXCLUSIVE)
@@ -159,9 +162,7 @@ static int get_back(colock_hold *hold, const colock_request *request, int64_t ti
 int colock_yield(colock_hold *hold, int64_t timeout_ms) {
   colock_request request;
   int64_t timeout_ns;
-  int code = colockp_hold_usable(hold);
-  if (code == 0)
-    code = colockp_wait_timeout(hold->lock, timeout_ms, &timeout_ns);
+  int code = may_wait(hold, timeout_ms, &timeout_ns);
   if (code)
     return code;
   if (hold->file.inherited)
