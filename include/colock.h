@@ -20,29 +20,35 @@
  * - Nothing but colock_cancel may be called from a signal handler. The library installs no handler, uses no signal
  *   and no alarm; a signal that is handled meanwhile does not end a wait unless COLOCK_INTERRUPTIBLE is given.
  * - Waiting may start one thread of the library's own, with all signals blocked: it learns of holders that are killed.
+ *   So may, once a lock, the first release with `auto_release`, colock_hold_fd and colock_wait_start.
  * - Nothing is printed, no global state of the process changes; messages go to the hook of colock_set_log alone.
  * - Whatever fails leaves its output parameters untouched.
  *
  * Which calls may run at once in several threads:
  *
  *                                   | same colock | same hold | same config | same report
- *   acquire, try, with, cancel      | yes         |           |             |
+ *   acquire, try, with, cancel,     | yes         |           |             |
+ *     release_idle, wait_start      |             |           |             |
+ *   set_suspend                     | no          |           |             |
  *   close (as the last call)        | no          |           |             |
  *   token, last_token, abandoned,   | yes         | yes (1)   |             |
  *     hold_id, contended            |             |           |             |
  *   check, renew, inherit, detach,  | yes         | no        |             |
  *     recovered, upgrade,           |             |           |             |
- *     downgrade, yield              |             |           |             |
+ *     downgrade, yield, hold_fd     |             |           |             |
  *   release (as the last call)      | yes         | no        |             |
  *   open, force_unlock, report_read | yes         | yes       | read (2)    | yes (a new one)
  *   config_get, config_source       |             |           | yes         |
  *   config_load, _env, _set, _free  |             |           | no          |
  *   report_count, entries, stat     |             |           |             | yes
  *   report_json, report_free        |             |           |             | no
+ *   wait_fd, wait_step, wait_free   | yes         | one thread at a time for the same colock_wait
+ *   store_read, store_write         | yes         | and for the same colock_store; store_open, store_close: no
  *   strerror, last_*, version       | always: what last_* say belongs to the calling thread
  *
  * (1) beside one another, not beside a call of the rows below. (2) colock_open reads it and keeps nothing of it.
- * Callbacks (on_wait, the log hook, colock_with's operation) run with no lock of the library held and may call it.
+ * Callbacks (on_wait, the log hook, colock_with's operation, suspend, a store's) run with no lock of the library held
+ * and may call it, but where they say otherwise.
  *
  * Times are milliseconds (int64_t) unless the name ends in _ns. Paths are bytes, not text; in messages what cannot be
  * printed is escaped. Text that is given to colock is copied; text that it returns belongs to colock.
@@ -68,6 +74,8 @@ typedef struct colock_hold colock_hold;     /* one granted lock */
 typedef struct colock_config colock_config; /* settings for colock_open */
 typedef struct colock_report colock_report; /* a snapshot of one lock: who holds, who waits */
 typedef struct colock_entry colock_entry;   /* one holder or waiter; lives as long as its report */
+typedef struct colock_wait colock_wait;     /* a wait that does not block: for event loops */
+typedef struct colock_store colock_store;   /* an embedded database behind a lock */
 
 /* modes */
 enum {
@@ -103,7 +111,7 @@ enum {
   COLOCK_ENOLOCKS,   /* this file system or mount cannot carry a lock file, or the system ran out of locks */
   COLOCK_ENOSPC,     /* disk or quota full */
   COLOCK_ECONFIG,    /* wrong configuration; the message has file:line:column */
-  COLOCK_ESTORE,     /* reserved */
+  COLOCK_ESTORE,     /* a callback of the store's failed; what it returned is in *result */
   COLOCK_EMFILE,     /* no descriptor left */
   COLOCK_ENOMEM,     /* no memory left */
   COLOCK_ESYSTEM     /* anything else: colock_last_errno */
@@ -141,13 +149,35 @@ COLOCK_API int colock_open(colock **lock, const char *path, const colock_config 
 /* The same for the lock file that belongs to `target`, a file or a directory: target with ".lock" behind it. target
  * itself is not touched and need not exist. */
 COLOCK_API int colock_open_for(colock **lock, const char *target, const colock_config *config);
-/* Holds outlive this: the last one released frees the rest. Not beside or before another call on the same lock; NULL is
- * fine. In a forked child: closes the child's copy, the parent's is unharmed. */
+/* Holds outlive this: the last one released frees the rest. Not beside or before another call on the same lock, the
+ * release of its holds included; NULL is fine. What is kept by `auto_release` is let go, with a suspend first if there
+ * is one, which is waited for; events (colock_hold_fd) come no more. Waits (colock_wait) have to be freed before. In a
+ * forked child: closes the child's copy, the parent's is unharmed. */
 COLOCK_API void colock_close(colock *lock);
 /* on != 0: every wait on this lock ends with COLOCK_ECANCELED, and so does every acquire, upgrade and yield that would
  * have to wait, until it is switched off again with 0. At once; a reader-only lock within `retry_delay`. Does not touch
  * holds. Async-signal-safe. */
 COLOCK_API void colock_cancel(colock *lock, int on);
+/* With `auto_release`: let go now what is kept and not in use, instead of after `idle_timeout` or when somebody waits.
+ * Suspends first if there is a suspend; does not wait for one that is under way in another thread.
+ * Returns 0, also if nothing is kept; COLOCK_EINVAL: NULL; COLOCK_ESYSTEM: the kernel did not unlock, so the descriptor
+ * was closed, which does. */
+COLOCK_API int colock_release_idle(colock *lock);
+/* suspend(arg) is called whenever the lock is about to leave this process: when the last hold of `lock` here, kept or
+ * not, is given up. Flush or close what the lock guards; it may take seconds: waiters are told, and no stale time runs.
+ * Whoever of this process gets the lock after that has to open or refresh; a shared hold may be granted beside a
+ * suspend and has to wait for its end itself (a store does). Nonzero: it failed; that is logged, and an exclusive lock
+ * leaves as if its holder had died (colock_abandoned). Not called when the lock was forced out or its file lost: it is
+ * no longer ours, so nothing may be written any more; nor for an inherited hold, nor by colock_downgrade. Without
+ * `auto_release` it is called in the thread that gives the lock up. With it, a thread of the library's own calls it,
+ * with all signals blocked; colock_release_idle, colock_yield and colock_close do so in theirs; colock_release only
+ * where nothing can be kept, because more than 16 threads use the lock at once. As long as an exclusive lock is kept,
+ * it serves shared acquires as it is: the hold is then exclusive, with a token, so that readers elsewhere do not come
+ * in before the suspend. Of one lock there is never more than one suspend at a time. It must not acquire, release or
+ * close the same lock, nor wait for a thread that does. NULL: none, as at first. To be set while nobody holds the lock.
+ * Returns 0; COLOCK_EINVAL: lock is NULL; COLOCK_EBUSY: holds of it are in use or kept; COLOCK_ENOMEM, COLOCK_ESYSTEM:
+ * that thread could not be started. */
+COLOCK_API int colock_set_suspend(colock *lock, int (*suspend)(void *arg), void *arg);
 
 /* ---- a hold ---- */
 
@@ -193,10 +223,13 @@ COLOCK_API int colock_try_acquire(colock *lock, int mode, colock_hold **hold);
 COLOCK_API int colock_acquire_with(colock *lock, const colock_request *request, colock_hold **hold);
 
 /* Give it back. The hold is freed whatever is returned. Any thread. In a forked child frees the child's copy and
- * leaves the parent's hold alone. An inherited hold is not unlocked: it ends with its last copy.
+ * leaves the parent's hold alone. An inherited hold is not unlocked: it ends with its last copy. With `auto_release`
+ * the process may keep the lock itself (colock.yaml(5)): until it acquires again, which then takes no system call;
+ * until `idle_timeout` is over; or until somebody else waits for it.
  * Returns 0: it was whole to the end; COLOCK_EREVOKED, COLOCK_ELOST: it was not, treat what was done under it with
  * care (a file replaced is noticed here if the hold lasted 0.1 ms or longer, by a look right after the unlock; a
- * shorter one was checked when it was granted); COLOCK_ESYSTEM: the kernel did not unlock, so the descriptor was
+ * shorter one was checked when it was granted, or, where it was kept from before, within the last second or two);
+ * COLOCK_ESYSTEM: the kernel did not unlock, so the descriptor was
  * closed, which does; COLOCK_EFORKED; COLOCK_EINVAL: NULL. */
 COLOCK_API int colock_release(colock_hold *hold);
 /* Make a shared hold exclusive, in place: nobody else holds exclusively in between, so what was read under it is still
@@ -223,6 +256,14 @@ COLOCK_API int colock_contended(const colock_hold *hold);
  * After a failure nothing is held any more: calls on the hold return that failure again, but for colock_release, which
  * frees it and returns 0. (COLOCK_EFORKED and COLOCK_EINVAL change nothing.) */
 COLOCK_API int colock_yield(colock_hold *hold, int64_t timeout_ms);
+/* A descriptor that becomes readable once somebody waits whom this hold keeps waiting (colock_contended), or the hold
+ * was forced out, or its file was replaced (colock_check tells which; the last within a second): for poll, epoll,
+ * libuv. It stays readable. The hold's own, the same at each call, closed by colock_release; close-on-exec; do not read
+ * or close it. After colock_downgrade or colock_yield it is told anew. Needs a thread of the library's own, one a lock.
+ * Returns the descriptor, or a code made negative: -COLOCK_EMFILE, -COLOCK_ENOMEM; -COLOCK_ESYSTEM: the thread could
+ * not be started; -COLOCK_EFORKED; -COLOCK_EINVAL: NULL; -COLOCK_EACCES: a reader-only lock has no events. With
+ * `enabled: false` it never becomes readable. */
+COLOCK_API int colock_hold_fd(colock_hold *hold);
 /* Is it still mine? One system call. Returns 0, COLOCK_EREVOKED, COLOCK_ELOST, COLOCK_EFORKED; COLOCK_EINVAL: NULL. */
 COLOCK_API int colock_check(colock_hold *hold);
 /* Alive and at work: the time until it counts as stale begins anew. No system call. Returns what colock_check does, but
@@ -258,6 +299,82 @@ COLOCK_API int colock_hold_id(const colock_hold *hold, char *text, size_t size);
  * result may be NULL. */
 COLOCK_API int colock_with(colock *lock, int mode, int (*operation)(void *arg), void *arg, int *result);
 
+/* ---- a wait that does not block ---- */
+
+/* Begin to acquire as `request` says, and do not wait: for event loops. What can be had at once is; else a thread of
+ * the library's own stands in line, one for each wait and until that is freed (it sleeps on a futex, which cannot be
+ * polled). Waits begun right after one another may stand in line in another order. The time that the request gives
+ * counts from here. Holds got this way count for no thread (COLOCK_EDEADLK), and COLOCK_INTERRUPTIBLE has no meaning.
+ * `request` and its purpose are copied; its on_wait is called by colock_wait_step, in the thread that steps, and must
+ * not free the wait.
+ * Returns 0 and *wait, the caller's: colock_wait_free. That includes waits that end at once, with a hold or without:
+ * the first step tells. Else there is no wait: COLOCK_EBUSY: COLOCK_NOWAIT, or a configured timeout of 0, and not free;
+ * COLOCK_EINVAL as colock_acquire_with; COLOCK_EMFILE; COLOCK_ENOMEM; COLOCK_ESYSTEM: its thread could not start. */
+COLOCK_API int colock_wait_start(colock *lock, const colock_request *request, colock_wait **wait);
+/* Readable: step. For poll, epoll, libuv; close-on-exec; do not read or close it. Constant until colock_wait_free; -1
+ * in a forked child. It is silent after a step that said COLOCK_EBUSY, and stays readable once the wait has ended. */
+COLOCK_API int colock_wait_fd(const colock_wait *wait);
+/* Where is it? Never blocks. COLOCK_EBUSY: not yet, wait for the descriptor. 0: granted, *hold is the caller's. Else
+ * what colock_acquire_with returns; COLOCK_EFORKED: begun by our parent; COLOCK_EINVAL: NULL, or the hold was handed
+ * out before. A wait that failed says so at each step. */
+COLOCK_API int colock_wait_step(colock_wait *wait, colock_hold **hold);
+/* Leave the line; a hold that was granted and not yet handed out is released, as by colock_release. At any time, in any
+ * state; waits for nobody but the wait's own thread, which ends at once. NULL is fine. In a forked child frees the
+ * child's copy. */
+COLOCK_API void colock_wait_free(colock_wait *wait);
+
+/* ---- an embedded database behind the lock ---- */
+
+/* What a store calls, always while this process holds the lock, and never two of them at once, nor one beside an
+ * operation. 0: well; anything else: it failed, and the call that it was for returns COLOCK_ESTORE with that value in
+ * *result. A callback that calls the same store gets COLOCK_EDEADLK; another store, of another lock, it may use. */
+typedef struct colock_store_ops {
+  size_t size;                    /* sizeof(colock_store_ops) where the caller was compiled */
+  int (*open)(void *context);     /* exclusive; once, first of all */
+  int (*migrate)(void *context);  /* or NULL. Exclusive; after open */
+  int (*refresh)(void *context);  /* or NULL. Before an operation, if somebody else has written since our last one, or
+                                   * since a suspend: read anew, or open again what suspend closed. Without a suspend
+                                   * before it, forget what is in memory and do not write it. If it fails, it is called
+                                   * again before the next operation, and nothing is written until it was well */
+  int (*suspend)(void *context);  /* or NULL. Before the lock leaves this process: flush, or close; see
+                                   * colock_set_suspend for its thread and its limits. Not twice without a refresh in
+                                   * between, and not while memory is older than the database */
+  int (*close)(void *context);    /* exclusive; once, last of all; also after a suspend, and after a migrate that
+                                   * failed. What is neither suspended nor up to date is refreshed first */
+  int (*recover)(void *context);  /* or NULL. Exclusive; after open, or after the refresh before an operation, when a
+                                   * writer has died holding (colock_abandoned): open and refresh may meet what it
+                                   * left half written. 0: the data are whole, colock_recovered is said. NULL: it
+                                   * stays noted */
+} colock_store_ops;
+/* Open the database through `lock`, which has to outlive the store and is the store's alone: acquire exclusively, open,
+ * recover if needed, migrate, release. With `auto_release` lock and database stay ours until idle or until somebody
+ * waits. ops is copied. result may be NULL, here and below.
+ * Returns 0 and *store, the caller's: colock_store_close; COLOCK_ESTORE: open, recover or migrate failed (after open,
+ * close was called), nothing is held; COLOCK_EREVOKED, COLOCK_ELOST: as ESTORE; COLOCK_EINVAL: NULL, no open or no
+ * close, or a lock that has a store or a suspend; COLOCK_EBUSY also: holds of the lock are in use; COLOCK_EFORKED: a
+ * callback forked, and this is the child; what colock_acquire returns; COLOCK_ENOMEM, COLOCK_ESYSTEM also: there is no
+ * thread for `auto_release`. */
+COLOCK_API int colock_store_open(colock_store **store, colock *lock, const colock_store_ops *ops, void *context,
+                                 int *result);
+/* *result = operation(context, arg) under a shared hold, beside other readers, threads of this process included. If a
+ * writer has died holding and there is a recover, it is done as colock_store_write does: nobody reads what is half
+ * written.
+ * Returns 0: the operation ran, whatever it returned; COLOCK_EREVOKED, COLOCK_ELOST: it ran, *result is set, but the
+ * lock was not whole to the end; COLOCK_ESTORE: refresh or recover failed, it did not run; COLOCK_EDEADLK: called from
+ * a callback or an operation of this store; COLOCK_EFORKED: a parent's store (close the copy, open one anew), or the
+ * operation forked and this is the child; COLOCK_EINVAL: NULL; what colock_acquire returns: it did not run. */
+COLOCK_API int colock_store_read(colock_store *store, int (*operation)(void *context, void *arg), void *arg,
+                                 int *result);
+/* The same under an exclusive hold, alone. A process that dies in it leaves the lock abandoned. */
+COLOCK_API int colock_store_write(colock_store *store, int (*operation)(void *context, void *arg), void *arg,
+                                  int *result);
+/* Acquire exclusively, close, let go, also what is kept. Not beside or before another call on the store.
+ * Returns 0; COLOCK_ESTORE: close failed, or the refresh before it; the store is freed and the lock let go all the
+ * same. COLOCK_EREVOKED, COLOCK_ELOST: the same, the lock was not whole to the end. COLOCK_EINVAL: NULL;
+ * COLOCK_EDEADLK; what colock_acquire returns: nothing has happened, try again. In a forked child: frees the child's
+ * copy, calls nothing, COLOCK_EFORKED; the lock may then have a store of the child's own. */
+COLOCK_API int colock_store_close(colock_store *store, int *result);
+
 /* ---- looking from outside ---- */
 
 /* COLOCK_ROLE of an entry */
@@ -265,7 +382,7 @@ enum {
   COLOCK_HOLDER = 1, /* has the lock */
   COLOCK_WAITER,     /* waits for it; in the order of the queue */
   COLOCK_REVOKED,    /* was forced out and runs on */
-  COLOCK_CACHED,     /* reserved */
+  COLOCK_CACHED,     /* keeps the lock for its next use (auto_release), and lets go when somebody waits */
   COLOCK_ANONYMOUS   /* somebody has it who left no name: a reader without write permission, or another program */
 };
 /* Fields of an entry. N: colock_entry_number; T: colock_entry_text; B: both. */
@@ -275,7 +392,7 @@ enum {
   COLOCK_PID,      /* N: as its own pid namespace counts */
   COLOCK_TID,      /* N: the thread that asked */
   COLOCK_UID,      /* N: user id */
-  COLOCK_AGE_MS,   /* N: for how long it has held or waited */
+  COLOCK_AGE_MS,   /* N: for how long it has held, waited, or kept the lock unused */
   COLOCK_STALE,    /* N: 1: has held for longer than its own stale_timeout without colock_renew; else 0 */
   COLOCK_PRIORITY, /* N: of its request */
   COLOCK_TOKEN,    /* N, T: fencing token of an exclusive hold; T has it whole, as digits */
@@ -289,8 +406,11 @@ enum {
   COLOCK_HOLD_ID,
   COLOCK_GENERATION,
   COLOCK_PASSED,    /* N: 1: a waiter that is passed over, because it is stopped; 0: no */
-  COLOCK_UPGRADING  /* N: 1: in both entries of a shared hold that colock_upgrade makes exclusive: a holder, and the
+  COLOCK_UPGRADING, /* N: 1: in both entries of a shared hold that colock_upgrade makes exclusive: a holder, and the
                      * first of the waiters; 0: no */
+  COLOCK_STOPPED,   /* N: 1: its process is stopped (SIGSTOP, a debugger) and does nothing until it is continued; 0: it
+                     * is not; unknown for processes of other hosts and pid namespaces */
+  COLOCK_SUSPENDING /* N: 1: a cached lock that is being let go: a suspend is under way, for COLOCK_AGE_MS; 0: no */
 };
 /* A snapshot of the lock file `path`. Creates nothing, takes no lock, holds nobody up; read permission is enough.
  * Returns 0 and *report, the caller's: colock_report_free; COLOCK_EINVAL: NULL or empty; COLOCK_ENOENT: no
@@ -298,16 +418,17 @@ enum {
 COLOCK_API int colock_report_read(const char *path, colock_report **report);
 COLOCK_API void colock_report_free(colock_report *report); /* and its entries; NULL is fine */
 COLOCK_API size_t colock_report_count(const colock_report *report);
-/* Holders first (exclusive before shared, the oldest first), then anonymous ones, waiters in their order and behind
- * them those that are passed over, the revoked. NULL: past the last. Lives as long as the report. */
+/* Holders first (exclusive before shared, the oldest first), then cached ones, anonymous ones, waiters in their order
+ * and behind them those that are passed over, the revoked. NULL: past the last. Lives as long as the report. */
 COLOCK_API const colock_entry *colock_report_entry(const colock_report *report, size_t index);
 COLOCK_API int64_t colock_entry_number(const colock_entry *entry, int field); /* -1: unknown, or no number */
 /* NULL: unknown, or no text. As its owner wrote it, any bytes: escape it before printing. */
 COLOCK_API const char *colock_entry_text(const colock_entry *entry, int field);
-/* A number of the whole lock; -1: unknown name or value. "holders" (anonymous ones too), "waiters", "revoked",
- * "anonymous": how many; "generation": forced unlocks move everyone to the next; "last_token": the newest fencing
- * token; "abandoned": token of the writer that died holding, 0 none; "capacity", "slots_in_use": of the file's table;
- * "forced_pid", "forced_uid", "forced_age_ms", "forced_generation": the last forced unlock, -1 if there was none. */
+/* A number of the whole lock; -1: unknown name or value. "holders" (anonymous ones too, cached ones not), "cached",
+ * "waiters", "revoked", "anonymous": how many; "generation": forced unlocks move everyone to the next; "last_token":
+ * the newest fencing token; "abandoned": token of the writer that died holding, 0 none; "capacity", "slots_in_use": of
+ * the file's table; "forced_pid", "forced_uid", "forced_age_ms", "forced_generation": the last forced unlock, -1 if
+ * there was none. */
 COLOCK_API int64_t colock_report_stat(const colock_report *report, const char *name);
 /* The whole report as JSON, in the schema of colock(3); lives as long as the report. NULL: no memory. */
 COLOCK_API const char *colock_report_json(colock_report *report);

@@ -18,6 +18,8 @@ struct colockp_settings {
   int64_t retry_delay_ns;
   int64_t stale_timeout_ns;
   int     stale_action;
+  bool    auto_release;
+  int64_t idle_timeout_ns;
   int64_t notify_after_ns;
   int     verbosity;        /* log.h */
   char    label[COLOCKP_LABEL_SIZE]; /* "" : the program's name */

@@ -6,7 +6,7 @@
 #include "config.h"
 #include <stddef.h>
 
-enum { COLOCKP_KEYS = 11 };
+enum { COLOCKP_KEYS = 13 };
 #define COLOCKP_REASON_SIZE 512
 #define COLOCKP_VALUE_SIZE COLOCKP_LABEL_SIZE /* room for the longest value as colock_config_get writes it */
 

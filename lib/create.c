@@ -127,7 +127,7 @@ static void new_header(int fd, const struct stat *st, const struct colockp_heade
   h->ceiling = h->fence + TOKENS_AHEAD;
   h->ticket = old->ticket < COLOCKP_KEY_BASE ? old->ticket : 0;
   h->flag = (old->flag & ~COLOCKP_FLAG_SET) + 2;
-  h->recall = old->recall + 1;
+  h->recall = old->recall + COLOCKP_RECALL_STEP;
   h->capacity = capacity;
   /* Nobody lives: whoever was writing died at it. */
   h->abandoned = highest_token(old->abandoned, old->writer);

@@ -29,6 +29,7 @@ static int64_t known_number(const colock_entry *entry, int field) {
   case COLOCK_UID: return entry->identity.uid;
   case COLOCK_PRIORITY: return entry->activity.priority;
   case COLOCK_INHERITED: return entry->inherited_pid > 0 ? entry->inherited_pid : -1;
+  case COLOCK_STOPPED: return colockp_process_stopped(&entry->identity);
   case COLOCK_SLOT: return entry->slot == COLOCKP_NO_SLOT ? -1 : (int64_t)entry->slot;
   case COLOCK_HOLD_ID: return entry->role == COLOCK_WAITER ? -1 : number_of(entry->activity.hold_id);
   case COLOCK_GENERATION: return entry->role == COLOCK_WAITER ? -1 : (int64_t)entry->activity.generation;
@@ -49,6 +50,7 @@ int64_t colock_entry_number(const colock_entry *entry, int field) {
   case COLOCK_POSITION: return entry->position ? entry->position : -1;
   case COLOCK_PASSED: return entry->passed;
   case COLOCK_UPGRADING: return entry->upgrading;
+  case COLOCK_SUSPENDING: return entry->suspending;
   default: return entry->known ? known_number(entry, field) : -1;
   }
 }
@@ -88,6 +90,7 @@ int64_t colock_report_stat(const colock_report *report, const char *name) {
   bool forced = now->forced_age_ns >= 0;
   const struct { const char *name; int64_t value; } stats[] = {
     {"holders", (int64_t)(now->of_role[COLOCK_HOLDER] + now->of_role[COLOCK_ANONYMOUS])},
+    {"cached", (int64_t)now->of_role[COLOCK_CACHED]},
     {"waiters", (int64_t)now->of_role[COLOCK_WAITER]},
     {"revoked", (int64_t)now->of_role[COLOCK_REVOKED]},
     {"anonymous", (int64_t)now->of_role[COLOCK_ANONYMOUS]},
@@ -142,6 +145,15 @@ static void describe_who(const colock_entry *entry, char *out, size_t size) {
   snprintf(out, size, "%s[%" PRId32 "%s]%s%s", name, who->pid, more, elsewhere ? "@" : "", elsewhere ? host : "");
 }
 
+/* A lock that is only kept has no purpose; what may be said instead is why it is not let go at once. */
+static char *describe_cached(const colock_entry *entry, const char *who, const char *age, char *out, size_t size) {
+  bool stopped = colock_entry_number(entry, COLOCK_STOPPED) == 1;
+  snprintf(out, size, "%s (uid %" PRIu32 ", %s for %s%s%s)", who, entry->identity.uid,
+           entry->suspending ? "suspending" : "kept unused", age, entry->suspending ? " before it lets go" : "",
+           stopped ? "; stopped: it cannot let go until it is continued" : "");
+  return out;
+}
+
 char *colockp_describe(const colock_entry *entry, char *out, size_t size) {
   char who[640], age[COLOCKP_AGE_SIZE], aged[COLOCKP_AGE_SIZE + 2] = "", purpose[COLOCKP_PURPOSE_SIZE];
   if (entry->role == COLOCK_ANONYMOUS) {
@@ -153,11 +165,14 @@ char *colockp_describe(const colock_entry *entry, char *out, size_t size) {
     return out;
   }
   describe_who(entry, who, sizeof who);
+  colockp_age(age, sizeof age, entry->age_ns);
+  if (entry->role == COLOCK_CACHED)
+    return describe_cached(entry, who, age, out, size);
   colockp_escape(purpose, sizeof purpose, entry->purpose);
   if (entry->age_ns >= 0)
-    snprintf(aged, sizeof aged, ", %s", colockp_age(age, sizeof age, entry->age_ns));
-  snprintf(out, size, "%s (uid %" PRIu32 "%s%s%s%s)", who, entry->identity.uid, aged, purpose[0] ? ", \"" : "", purpose,
-           purpose[0] ? "\"" : "");
+    snprintf(aged, sizeof aged, ", %s", age);
+  snprintf(out, size, "%s (uid %" PRIu32 "%s%s%s%s%s)", who, entry->identity.uid, aged, purpose[0] ? ", \"" : "",
+           purpose, purpose[0] ? "\"" : "", colock_entry_number(entry, COLOCK_STOPPED) == 1 ? "; stopped" : "");
   return out;
 }
 
@@ -215,6 +230,11 @@ static void write_known(struct colockp_json *json, const colock_entry *entry) {
   colockp_json_string(json, "label", who->label);
   colockp_json_string(json, "purpose", entry->purpose);
   colockp_json_number(json, "priority", entry->activity.priority);
+  int stopped = colockp_process_stopped(who);
+  if (stopped < 0)
+    colockp_json_null(json, "stopped");
+  else
+    colockp_json_bool(json, "stopped", stopped);
 }
 
 static void write_entry(struct colockp_json *json, const colock_entry *entry) {
@@ -239,6 +259,8 @@ static void write_entry(struct colockp_json *json, const colock_entry *entry) {
     colockp_json_bool(json, "stale", entry->stale);
   if (entry->role == COLOCK_HOLDER || entry->role == COLOCK_WAITER)
     colockp_json_bool(json, "upgrading", entry->upgrading);
+  if (entry->role == COLOCK_CACHED)
+    colockp_json_bool(json, "suspending", entry->suspending);
   colockp_json_close(json, '}');
 }
 
@@ -274,7 +296,7 @@ static const char *state_of(const struct colockp_snapshot *now) {
   for (size_t i = 0; i < now->count; i++) /* the exclusive come first */
     if (now->entries[i].role == COLOCK_HOLDER || now->entries[i].role == COLOCK_ANONYMOUS)
       return now->entries[i].mode == COLOCK_SHARED ? "shared" : "exclusive";
-  return "free";
+  return now->of_role[COLOCK_CACHED] > 0 ? "cached" : "free";
 }
 
 const char *colock_report_json(colock_report *report) {

@@ -10,10 +10,9 @@
 #include "log.h"
 #include "queue.h"
 #include "range.h"
+#include "recall.h"
 #include "report.h"
-#include "system.h"
 #include <errno.h>
-#include <limits.h>
 #include <string.h>
 
 #define JUDGE_TRIES 100
@@ -68,8 +67,7 @@ int colockp_force_break(struct colockp_region *region, uint32_t generation, uint
     return COLOCKP_FORCED_BEFORE;
   colockp_queue_ring_all(region); /* everyone meets on the next lane */
   note(region, generation, slot, reason);
-  atomic_fetch_add_explicit(&header->recall, 1, memory_order_release);
-  colockp_system.futex_wake((uint32_t *)&header->recall, INT_MAX);
+  colockp_recall(region); /* who keeps the lock unused, and who wants to be told */
   colockp_log(region->verbosity, COLOCKP_WARNING, "%s: forced: every hold of generation %u is revoked", region->escaped,
               (unsigned)generation);
   return COLOCK_OK;

@@ -3,24 +3,17 @@
  * A hold of our parent answers EFORKED: its descriptor is closed here, its slot and LANE are the parent's. */
 #define _GNU_SOURCE
 #include "hold.h"
-#include "acquire.h"
+#include "cache.h"
 #include "clock.h"
 #include "error.h"
+#include "event.h"
 #include "identity.h"
-#include "queue.h"
 #include "queue_read.h"
 #include "token.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-
-/* A shorter hold was looked at when it was granted: another fstat would cost a third of the whole pair. */
-#define LOOK_AGAIN_NS INT64_C(100000)
-
-const char *colockp_hold_path(const colock_hold *hold) {
-  return hold->region ? hold->region->escaped : hold->lock->path;
-}
 
 static int fail_forked(const colock_hold *hold) {
   return colockp_fail(COLOCK_EFORKED, 0, "%s: the hold belongs to the parent process", colockp_hold_path(hold));
@@ -33,16 +26,6 @@ int colockp_hold_usable(const colock_hold *hold) {
     return fail_forked(hold);
   return hold->ended ? colockp_fail(hold->ended, 0, "%s: colock_yield did not get it back, so nothing is held",
                                     colockp_hold_path(hold)) : 0;
-}
-
-int colockp_hold_present(const colock_hold *hold) {
-  uint32_t generation = colockp_region_generation(hold->region);
-  if (generation == hold->activity.generation)
-    return 0;
-  if (generation == 0)
-    return colockp_fail(COLOCK_ELOST, 0, "%s: damaged while it was held", colockp_hold_path(hold));
-  return colockp_fail(COLOCK_EREVOKED, 0, "%s: the lock was forced from us; somebody else may have it",
-                      colockp_hold_path(hold));
 }
 
 int colock_check(colock_hold *hold) {
@@ -64,27 +47,20 @@ int colock_renew(colock_hold *hold) {
   return colockp_hold_present(hold);
 }
 
-int colockp_hold_end(colock_hold *hold) {
-  int code = colockp_hold_present(hold), unlocked = 0;
-  if (code == 0 && hold->activity.token) {
-    colockp_queue_end_phase(hold->region);
-    colockp_writer_clear(hold->region, hold->activity.token);
-  }
-  if (!hold->file.inherited) { /* inherited: the copies in children keep it, until the last one closes */
-    hold->activity.state = COLOCKP_IDLE;
-    colockp_seat_show_state(hold);
-    unlocked = colockp_lane_unlock(hold);
-  }
-  /* After the unlock: whoever waits need not wait for this too. */
-  if (code == 0 && (hold->lost || colockp_now_ns() - hold->activity.since_ns >= LOOK_AGAIN_NS))
-    code = colockp_seat_look(hold);
-  code = code == COLOCK_ESYSTEM ? COLOCK_ELOST : code;
-  return code ? code : unlocked;
+/* Whole, and looked at again if it was long: the lock itself may stay. */
+static bool keep(colock_hold *hold) {
+  int64_t now_ns = colockp_now_ns();
+  if (hold->activity.generation != colockp_region_generation(hold->region))
+    return false;
+  if (colockp_hold_was_long(hold, now_ns) && colockp_seat_look(hold) != 0)
+    return false;
+  return colockp_cache_keep(hold, now_ns);
 }
 
 int colock_release(colock_hold *hold) {
   if (!hold)
     return colockp_fail(COLOCK_EINVAL, 0, "the hold must not be NULL");
+  colockp_event_end(hold);
   if (hold->forks != colockp_fork_count()) {
     int forked = fail_forked(hold);
     colockp_lock_put(hold);
@@ -94,6 +70,8 @@ int colock_release(colock_hold *hold) {
     colockp_lock_put(hold);
     return 0;
   }
+  if (hold->lock->settings.auto_release && keep(hold))
+    return 0;
   int code = colockp_hold_end(hold);
   /* A reader-only lock can ring nobody: whoever waits learns of it by the watch, if the descriptor is closed. */
   hold->broken |= hold->region->read_only && colockp_queue_read_flag(hold->region);

@@ -7,6 +7,7 @@
  */
 #define _GNU_SOURCE
 #include "identity.h"
+#include "process.h"
 #include "system.h"
 #include "utf8.h"
 #include <errno.h>
@@ -27,9 +28,9 @@ static struct colockp_identity facts;
 
 static atomic_uint_least32_t epoch = 1; /* grows with every fork, so that cached thread ids are known to be old */
 static atomic_uint_least64_t last_thread;
-static _Thread_local uint32_t tid_epoch;
-static _Thread_local int32_t tid;
-static _Thread_local uint64_t thread_number;
+static COLOCKP_FAST_LOCAL uint32_t tid_epoch;
+static COLOCKP_FAST_LOCAL int32_t tid;
+COLOCKP_FAST_LOCAL uint64_t colockp_thread_number;
 
 /* The start of a small file, ended with NUL; "" if it cannot be read. */
 static void read_text(const char *path, char *out, size_t size) {
@@ -44,15 +45,20 @@ static void read_text(const char *path, char *out, size_t size) {
   out[length > 0 ? length : 0] = '\0';
 }
 
-/* Field 22 of /proc/self/stat. The second field is a program's name in brackets, which may itself hold blanks and
- * brackets. */
-static uint64_t start_ticks(void) {
-  char text[1024];
-  read_text("/proc/self/stat", text, sizeof text);
-  const char *at = strrchr(text, ')');
+/* Field 3 of /proc/PID/stat, the letter of its state, and field 22. The second field is a program's name in brackets,
+ * which may itself hold blanks and brackets. */
+static uint64_t start_ticks(const char *stat, char *state) {
+  const char *at = strrchr(stat, ')');
+  *state = at && at[1] == ' ' ? at[2] : '\0';
   for (int field = 2; at && field < 22; field++)
     at = strchr(at + 1, ' ');
   return at ? strtoull(at + 1, NULL, 10) : 0;
+}
+
+static uint64_t own_start_ticks(void) {
+  char text[1024], state;
+  read_text("/proc/self/stat", text, sizeof text);
+  return start_ticks(text, &state);
 }
 
 void colockp_text_copy(char *field, size_t size, const char *text) {
@@ -94,7 +100,7 @@ static void learn_facts(void) { /* under facts_mutex */
   struct stat st;
   if (colockp_system.fstatat(AT_FDCWD, "/proc/self/ns/pid", &st, 0) == 0)
     facts.pid_namespace = st.st_ino;
-  facts.start_ticks = start_ticks();
+  facts.start_ticks = own_start_ticks();
   struct utsname name;
   if (uname(&name) == 0)
     colockp_text_copy(facts.host, sizeof facts.host, name.nodename);
@@ -115,6 +121,35 @@ void colockp_identity_get(struct colockp_identity *identity) {
   identity->uid = (uint32_t)geteuid();
 }
 
+/* As read_text, for what is read while other threads may fork: a child has no use for the descriptor. */
+static void read_unshared(const char *path, char *out, size_t size) {
+  struct colockp_fd file;
+  ssize_t length = -1;
+  if (colockp_fd_open(&file, true, AT_FDCWD, path, O_RDONLY | O_NOCTTY, 0) == 0) {
+    do
+      length = colockp_system.pread(file.fd, out, size - 1, 0);
+    while (length < 0 && errno == EINTR);
+    colockp_fd_close(&file);
+  }
+  out[length > 0 ? length : 0] = '\0';
+}
+
+int colockp_process_stopped(const struct colockp_identity *identity) {
+  struct colockp_identity here;
+  char path[40], text[1024], state;
+  int kept = errno;
+  colockp_identity_get(&here);
+  if (identity->pid <= 0 || identity->start_ticks == 0 || identity->boot_id[0] == '\0' ||
+      identity->pid_namespace != here.pid_namespace || strcmp(identity->boot_id, here.boot_id) != 0)
+    return -1;
+  snprintf(path, sizeof path, "/proc/%d/stat", (int)identity->pid);
+  read_unshared(path, text, sizeof text);
+  errno = kept;
+  if (start_ticks(text, &state) != identity->start_ticks || strchr("ZXx", state)) /* these are gone but for the pid */
+    return -1;
+  return state == 'T' || state == 't';
+}
+
 int32_t colockp_tid(void) {
   uint32_t now = atomic_load_explicit(&epoch, memory_order_relaxed);
   if (tid_epoch != now) {
@@ -124,10 +159,8 @@ int32_t colockp_tid(void) {
   return tid;
 }
 
-uint64_t colockp_thread(void) {
-  if (thread_number == 0)
-    thread_number = atomic_fetch_add_explicit(&last_thread, 1, memory_order_relaxed) + 1;
-  return thread_number;
+uint64_t colockp_thread_new(void) {
+  return colockp_thread_number = atomic_fetch_add_explicit(&last_thread, 1, memory_order_relaxed) + 1;
 }
 
 void colockp_identity_forget(void) {

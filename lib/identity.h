@@ -13,8 +13,20 @@ const char *colockp_boot_id(void);
 /* Copy text into a fixed field: ends in NUL, cut at a whole UTF-8 character, the rest of the field zero. */
 void colockp_text_copy(char *field, size_t size, const char *text);
 
+/* Is that process stopped, and does nothing until it is continued? 1, 0; -1: it is gone, or cannot be looked at from
+ * here: another host, another pid namespace, no /proc. */
+int colockp_process_stopped(const struct colockp_identity *identity);
+
+/* For what the fast path reads: no call to find it, in a shared library either. */
+#define COLOCKP_FAST_LOCAL _Thread_local __attribute__((tls_model("initial-exec")))
+
 int32_t colockp_tid(void);         /* cached gettid */
-uint64_t colockp_thread(void);     /* a number no other thread of this process ever has */
+extern COLOCKP_FAST_LOCAL uint64_t colockp_thread_number; /* 0: none yet */
+uint64_t colockp_thread_new(void);
+/* A number no other thread of this process ever has. */
+static inline uint64_t colockp_thread(void) {
+  return colockp_thread_number ? colockp_thread_number : colockp_thread_new();
+}
 void colockp_identity_forget(void); /* in a forked child: pid, start time and tid are read anew */
 
 #endif

@@ -22,7 +22,7 @@
 #define COLOCKP_MAGIC       "COLOCK\r\n" /* 8 bytes, no NUL; a file mangled by a text-mode copy loses it */
 #define COLOCKP_MAGIC_SIZE  8
 #define COLOCKP_VERSION     1u
-#define COLOCKP_FINGERPRINT 0x10c40002u
+#define COLOCKP_FINGERPRINT 0x10c40003u
 #define COLOCKP_PAGE        4096
 
 #define COLOCKP_SLOTS_MIN 64u
@@ -85,6 +85,10 @@ static inline int colockp_rank_waits(uint64_t rank) { return rank != 0 && !(rank
 #define COLOCKP_BELL_ASLEEP 2u /* set by the owner before FUTEX_WAIT: who rings has to wake. With RUNG: let it rest */
 #define COLOCKP_BELL_WATCH  4u /* set by the owner: its process watches the file (watch.h), or cannot */
 
+/* recall: version << 1 | asleep */
+#define COLOCKP_RECALL_ASLEEP 1u
+#define COLOCKP_RECALL_STEP   2u
+
 /* queue flag: version << 1 | set */
 #define COLOCKP_FLAG_SET UINT64_C(1)
 
@@ -121,7 +125,7 @@ struct colockp_header {
   _Alignas(64) _Atomic uint64_t flag;       /* any seat: COLOCKP_FLAG_SET while somebody may wait */
   _Atomic int64_t turn;                     /* any seat: monotonic ns when the queue's head became the head, about */
   _Atomic uint64_t phase;                   /* under an exclusive LANE, only upwards: see colockp_rank_place */
-  _Alignas(64) _Atomic uint32_t recall;     /* any seat: futex of the helpers that keep cached holds */
+  _Alignas(64) _Atomic uint32_t recall;     /* any seat: futex of those who keep the lock without using it (recall.h) */
   _Alignas(64) _Atomic uint32_t capacity;   /* under GUARD: slots that are allocated */
   _Atomic uint32_t slots_in_use;            /* any seat, only upwards: no slot at or above this was ever claimed */
   _Alignas(64) _Atomic uint64_t guard_slot; /* under GUARD: slot + 1 of its owner, or COLOCKP_GUARD_NO_SLOT; 0 free */

@@ -10,6 +10,8 @@ libcolockp_la_SOURCES = \
   %D%/alarm.c \
   %D%/alarm.h \
   %D%/broken.h \
+  %D%/cache.c \
+  %D%/cache.h \
   %D%/clock.h \
   %D%/config.c \
   %D%/config.h \
@@ -20,31 +22,43 @@ libcolockp_la_SOURCES = \
   %D%/config_yaml.c \
   %D%/create.c \
   %D%/create.h \
+  %D%/deadlock.c \
   %D%/duration.c \
   %D%/duration.h \
   %D%/entry.c \
   %D%/error.c \
   %D%/error.h \
+  %D%/event.c \
+  %D%/event.h \
   %D%/filesystem.c \
   %D%/filesystem.h \
   %D%/force.c \
   %D%/force.h \
+  %D%/helper.c \
+  %D%/helper.h \
   %D%/hold.c \
   %D%/hold.h \
   %D%/identity.c \
   %D%/identity.h \
   %D%/json.c \
   %D%/json.h \
+  %D%/lane.c \
+  %D%/lane.h \
   %D%/layout.h \
+  %D%/leave.c \
+  %D%/leave.h \
   %D%/lock.c \
   %D%/lock.h \
   %D%/log.c \
   %D%/log.h \
   %D%/look.c \
   %D%/look.h \
+  %D%/look_slot.c \
+  %D%/look_slot.h \
   %D%/nearest.c \
   %D%/nearest.h \
   %D%/open.c \
+  %D%/pool.c \
   %D%/process.c \
   %D%/process.h \
   %D%/queue.c \
@@ -53,16 +67,21 @@ libcolockp_la_SOURCES = \
   %D%/queue_read.h \
   %D%/range.c \
   %D%/range.h \
+  %D%/recall.c \
+  %D%/recall.h \
   %D%/region.c \
   %D%/region.h \
   %D%/report.c \
   %D%/report.h \
   %D%/seat.c \
   %D%/seat.h \
+  %D%/store.c \
   %D%/stuck.c \
   %D%/stuck.h \
   %D%/system.c \
   %D%/system.h \
+  %D%/thread.c \
+  %D%/thread.h \
   %D%/token.c \
   %D%/token.h \
   %D%/upgrade.c \
@@ -71,6 +90,7 @@ libcolockp_la_SOURCES = \
   %D%/version.c \
   %D%/wait.c \
   %D%/wait.h \
+  %D%/waiting.c \
   %D%/watch.c \
   %D%/watch.h
 libcolockp_la_CFLAGS = $(AM_CFLAGS) $(YAML_CFLAGS)

@@ -14,9 +14,8 @@ static pthread_mutex_t fork_lock = PTHREAD_MUTEX_INITIALIZER; /* its handlers ar
 static struct colockp_fd *descriptors; /* under the fork lock */
 static struct colockp_member *members; /* under the fork lock */
 static pthread_once_t once = PTHREAD_ONCE_INIT;
-static _Atomic uint32_t forks;
-static _Atomic uint32_t
-    *alive; /* a word that the kernel wipes in every child, so that raw clone is noticed too; NULL: not to be had */
+_Atomic uint32_t colockp_forks;
+_Atomic uint32_t *_Atomic colockp_alive;
 
 static void prepare(void) {
   pthread_mutex_lock(&fork_lock);
@@ -41,9 +40,9 @@ static void become_child(void) {
     }
   }
   descriptors = NULL;
-  forks++;
-  if (alive)
-    *alive = 1;
+  colockp_forks++;
+  if (colockp_alive)
+    *colockp_alive = 1;
   colockp_identity_forget();
   for (struct colockp_member *member = members; member; member = member->next)
     member->in_child(member);
@@ -63,8 +62,9 @@ static void start(void) {
     colockp_system.munmap(page, 4096);
     return;
   }
-  alive = page;
+  _Atomic uint32_t *alive = page;
   *alive = 1;
+  colockp_alive = alive;
 }
 
 /* A child made without the handlers: the other threads' mutexes may be locked for ever here, so they begin anew. */
@@ -75,11 +75,12 @@ static void raw_child(void) {
   become_child();
 }
 
-uint32_t colockp_fork_count(void) {
+uint32_t colockp_fork_find(void) {
   pthread_once(&once, start);
+  _Atomic uint32_t *alive = colockp_alive;
   if (alive && atomic_load_explicit(alive, memory_order_relaxed) == 0)
     raw_child();
-  return atomic_load_explicit(&forks, memory_order_relaxed);
+  return atomic_load_explicit(&colockp_forks, memory_order_relaxed);
 }
 
 /* 0, 1 and 2 are others': a program that closed them would print into our lock file. */

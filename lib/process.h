@@ -8,6 +8,7 @@
 #define COLOCKP_PROCESS_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -40,7 +41,16 @@ void colockp_member_remove(struct colockp_member *member);
 /* Call visit on members until one answers true; its answer. The fork lock is held, no mutex. */
 bool colockp_member_any(bool (*visit)(struct colockp_member *member, void *arg), void *arg);
 
+extern _Atomic uint32_t colockp_forks;
+extern _Atomic uint32_t *_Atomic colockp_alive; /* the kernel wipes the word in a child; NULL: not to be had, or yet */
+uint32_t colockp_fork_find(void);
+
 /* Grows with every fork that this process is the child of, raw clone included. Every public call begins with it. */
-uint32_t colockp_fork_count(void);
+static inline uint32_t colockp_fork_count(void) {
+  _Atomic uint32_t *alive = atomic_load_explicit(&colockp_alive, memory_order_acquire);
+  return alive && atomic_load_explicit(alive, memory_order_relaxed)
+             ? atomic_load_explicit(&colockp_forks, memory_order_relaxed)
+             : colockp_fork_find();
+}
 
 #endif

@@ -1,6 +1,6 @@
 /* queue.c - ranks, flag and bells. See queue.h for what each call is for.
  *
- *   publish   rank store release -> flag RMW -> fence -> own bell read -> scan -> try LANE
+ *   publish   rank store release -> flag RMW -> fence -> recall -> own bell read -> scan -> try LANE
  *   release   unlock -> fence -> flag load -> scan -> ring
  *   leave     rank 0 release -> fence -> scan -> ring -> flag load acquire -> scan -> CAS of that very flag word
  *   ring      bell RMW release -> FUTEX_WAKE
@@ -11,6 +11,7 @@
 #include "queue.h"
 #include "broken.h"
 #include "clock.h"
+#include "recall.h"
 #include "system.h"
 
 #define KEY_MOST ((UINT64_C(1) << 62) - 1)
@@ -32,9 +33,6 @@ static uint64_t word_of(const struct colockp_region *region, uint32_t slot) {
   return atomic_load_explicit(&region->queue[slot].rank, memory_order_acquire);
 }
 
-static bool flag_is_set(const struct colockp_region *region) {
-  return atomic_load_explicit(&region->header->flag, memory_order_acquire) & COLOCKP_FLAG_SET;
-}
 
 static uint64_t phase_of(const struct colockp_region *region) {
   return atomic_load_explicit(&region->header->phase, memory_order_acquire);
@@ -206,6 +204,7 @@ static void publish(struct colock_hold *seat, uint64_t rank) {
     atomic_store_explicit(&header->turn, colockp_now_ns(), memory_order_relaxed);
   if (!COLOCKP_BROKEN(PUBLISH_FENCE))
     fence();
+  colockp_recall(seat->region);
 }
 
 void colockp_queue_join(struct colock_hold *seat, int mode, uint64_t key) {
@@ -217,8 +216,10 @@ void colockp_queue_ahead(struct colock_hold *seat, int mode, uint64_t key, struc
   uint64_t own = atomic_load_explicit(&seat->entry->rank, memory_order_relaxed);
   if (own == 0) /* somebody took us for dead */
     publish(seat, rank_of(mode, key));
-  else if (own & COLOCKP_RANK_PASSED) /* we run again; whom that puts behind us has gone first or looks again */
+  else if (own & COLOCKP_RANK_PASSED) { /* we run again; whom that puts behind us has gone first or looks again */
     atomic_fetch_and(&seat->entry->rank, ~COLOCKP_RANK_PASSED);
+    colockp_recall(seat->region); /* whoever keeps the lock unused has not counted us */
+  }
   look_ahead(seat->region, seat->number, rank_of(mode, key), ahead);
 }
 
@@ -309,13 +310,13 @@ bool colockp_queue_pass(struct colock_hold *seat, int mode, uint64_t key) {
 void colockp_queue_released(struct colockp_region *region) {
   if (!COLOCKP_BROKEN(RELEASE_FENCE))
     fence();
-  if (flag_is_set(region))
+  if (colockp_queue_flag(region))
     ring_next(region, false, true);
 }
 
 void colockp_queue_end_phase(struct colockp_region *region) {
   struct colockp_header *header = region->header;
-  if (!flag_is_set(region))
+  if (!colockp_queue_flag(region))
     return;
   uint64_t now = colockp_queue_key(atomic_load_explicit(&header->ticket, memory_order_relaxed), 0);
   uint64_t phase = atomic_load_explicit(&header->phase, memory_order_relaxed);
@@ -330,12 +331,10 @@ int64_t colockp_queue_turn_ends(const struct colockp_region *region, int64_t now
 }
 
 bool colockp_queue_may_barge(const struct colockp_region *region) {
-  return !flag_is_set(region) || COLOCKP_BROKEN(BARGE) || colockp_queue_turn_ends(region, colockp_now_ns()) != 0;
+  return !colockp_queue_flag(region) || COLOCKP_BROKEN(BARGE) || colockp_queue_turn_ends(region, colockp_now_ns()) != 0;
 }
 
-bool colockp_queue_contended(const struct colockp_region *region, int mode, uint32_t own_slot) {
-  if (!flag_is_set(region))
-    return false;
+bool colockp_queue_keeps_waiting(const struct colockp_region *region, int mode, uint32_t own_slot) {
   uint32_t count = words(region);
   for (uint32_t slot = 0; slot < count; slot++) {
     uint64_t rank = word_of(region, slot);

@@ -56,8 +56,15 @@ void colockp_queue_ring_all(struct colockp_region *region);
 bool colockp_queue_may_barge(const struct colockp_region *region);
 /* Monotonic ns until which newcomers may; 0: they may not. */
 int64_t colockp_queue_turn_ends(const struct colockp_region *region, int64_t now_ns);
+/* May somebody wait? */
+static inline bool colockp_queue_flag(const struct colockp_region *region) {
+  return atomic_load_explicit(&region->header->flag, memory_order_acquire) & COLOCKP_FLAG_SET;
+}
 /* Does anybody wait whom a hold of that mode keeps waiting? */
-bool colockp_queue_contended(const struct colockp_region *region, int mode, uint32_t own_slot);
+bool colockp_queue_keeps_waiting(const struct colockp_region *region, int mode, uint32_t own_slot);
+static inline bool colockp_queue_contended(const struct colockp_region *region, int mode, uint32_t own_slot) {
+  return colockp_queue_flag(region) && colockp_queue_keeps_waiting(region, mode, own_slot);
+}
 
 /* Mark those ahead that conflict, and were rung and have not looked since, as passed over. False: there are none. */
 bool colockp_queue_pass(struct colock_hold *seat, int mode, uint64_t key);

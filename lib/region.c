@@ -158,12 +158,10 @@ int colockp_region_named(const struct colockp_region *region) {
   return 0;
 }
 
-uint32_t colockp_region_generation(const struct colockp_region *region) {
+uint32_t colockp_region_generation_read(const struct colockp_region *region) {
   uint64_t word = 0;
-  if (region->header)
-    word = atomic_load_explicit(&region->header->generation, memory_order_acquire);
-  else if (colockp_system.pread(region->file.fd, &word, sizeof word, offsetof(struct colockp_header, generation)) !=
-           sizeof word)
+  if (colockp_system.pread(region->file.fd, &word, sizeof word, offsetof(struct colockp_header, generation)) !=
+      sizeof word)
     return 0;
   return colockp_generation_valid(word) ? (uint32_t)word : 0;
 }

@@ -66,7 +66,13 @@ int colockp_region_device(const struct colockp_region *region);
 int colockp_region_named(const struct colockp_region *region);
 
 /* The present generation: from the mapping, or by pread. 0 if the word is damaged or cannot be read. */
-uint32_t colockp_region_generation(const struct colockp_region *region);
+uint32_t colockp_region_generation_read(const struct colockp_region *region);
+static inline uint32_t colockp_region_generation(const struct colockp_region *region) {
+  if (!region->header)
+    return colockp_region_generation_read(region);
+  uint64_t word = atomic_load_explicit(&region->header->generation, memory_order_acquire);
+  return colockp_generation_valid(word) ? (uint32_t)word : 0;
+}
 
 /* Allocate more slots, under GUARD taken through `fd`, within the deadline. 0 when capacity is then above `capacity`,
  * whoever did it; ENOSPC, EMFILE (65,536 seats), ETIMEDOUT (GUARD is stuck: the message names its owner), ENOLOCKS,

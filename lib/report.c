@@ -43,8 +43,8 @@ void colock_report_free(colock_report *report) {
 static int group(const colock_entry *entry) {
   switch (entry->role) {
   case COLOCK_HOLDER: return entry->mode == COLOCK_SHARED ? 1 : 0;
-  case COLOCK_ANONYMOUS: return 2;
-  case COLOCK_CACHED: return 3;
+  case COLOCK_CACHED: return 2;
+  case COLOCK_ANONYMOUS: return 3;
   case COLOCK_WAITER: return entry->passed ? 5 : 4;
   default: return 6;
   }
@@ -61,7 +61,7 @@ static int compare(const void *left, const void *right) {
   return a->slot < b->slot ? -1 : a->slot > b->slot;
 }
 
-/* Holders (exclusive first, the oldest first), anonymous ones, cached ones, waiters as they stand in line, those that
+/* Holders (exclusive first, the oldest first), cached ones, anonymous ones, waiters as they stand in line, those that
  * are passed over, revoked. */
 static void put_in_order(struct colockp_snapshot *snapshot) {
   int64_t position = 0;

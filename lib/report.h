@@ -22,8 +22,9 @@ struct colock_entry {
   uint32_t slot;          /* COLOCKP_NO_SLOT: anonymous */
   bool passed;            /* a waiter that is passed over, because it is stopped */
   bool upgrading;         /* a shared hold that waits to be exclusive: in both of its entries */
+  bool suspending;        /* a cached one whose suspend is under way */
   int64_t position;       /* of a waiter that is not passed over, 1 is the head; else 0 */
-  int64_t age_ns;         /* since it holds or waits; -1: unknown */
+  int64_t age_ns;         /* since it holds, waits, is kept unused or suspends; -1: unknown */
   uint64_t place;         /* of a waiter, as colockp_rank_place says; else 0 */
   int64_t inherited_pid;  /* the process that a hold was passed on to; 0: none */
   struct colockp_activity activity;
@@ -81,7 +82,8 @@ bool colockp_report_other_holder(const colock_report *report, int mode, uint32_t
 /* Does slot `slot` hold, at this moment and in this generation, by hold `hold_id`? 1, 0, or -COLOCK_ code. */
 int colockp_report_holds(int fd, uint32_t slot, uint32_t generation, uint64_t hold_id, const char *escaped_path);
 
-/* For messages, safe to print: migrate[5120] (uid 1000, 2m5s, "schema 42"). Always ends in NUL. Returns out. */
+/* For messages, safe to print: migrate[5120] (uid 1000, 2m5s, "schema 42"), server[123] (uid 1000, unused for 5s).
+ * Always ends in NUL. Returns out. */
 char *colockp_describe(const colock_entry *entry, char *out, size_t size);
 #define COLOCKP_DESCRIBED 768 /* room for a description; a long purpose is cut */
 

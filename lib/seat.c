@@ -25,6 +25,33 @@ static void store_words(_Atomic uint64_t *to, const void *from, size_t size) {
   }
 }
 
+static void store_word(struct colockp_slot *slot, size_t offset, uint64_t word) {
+  atomic_store_explicit(&slot->activity[offset / 8], word, memory_order_relaxed);
+}
+
+/* Two fields as one word, put together from registers: a load of both right after the store of one waits for it. */
+static void store_pair(struct colockp_slot *slot, size_t offset, uint32_t low, uint32_t high) {
+  store_word(slot, offset, (uint64_t)high << 32 | low);
+}
+
+#define AT(field) offsetof(struct colockp_activity, field)
+
+static void store_state(struct colockp_slot *slot, const struct colockp_activity *a) {
+  store_pair(slot, AT(state), a->state, a->mode);
+  store_word(slot, AT(renewed_ns), (uint64_t)a->renewed_ns);
+}
+
+static void store_activity(struct colockp_slot *slot, const struct colockp_activity *a) {
+  store_state(slot, a);
+  store_pair(slot, AT(priority), (uint32_t)a->priority, (uint32_t)a->tid);
+  store_pair(slot, AT(generation), a->generation, a->purpose_length);
+  store_word(slot, AT(hold_id), a->hold_id);
+  store_word(slot, AT(token), a->token);
+  store_word(slot, AT(since_wall_ns), (uint64_t)a->since_wall_ns);
+  store_word(slot, AT(since_ns), (uint64_t)a->since_ns);
+  store_word(slot, AT(stale_timeout_ns), (uint64_t)a->stale_timeout_ns);
+}
+
 static void begin_write(struct colockp_slot *slot) {
   uint64_t sequence = atomic_load_explicit(&slot->sequence, memory_order_relaxed);
   atomic_store_explicit(&slot->sequence, sequence | 1,
@@ -39,21 +66,24 @@ static void end_write(struct colockp_slot *slot) {
 
 void colockp_seat_show(struct colock_hold *seat, const char *purpose) {
   struct colockp_slot *slot = seat->slot;
+  bool had = seat->activity.purpose_length != 0;
   if (!slot)
     return;
+  if (!purpose && !had) {
+    colockp_seat_show_activity(seat);
+    return;
+  }
   char text[COLOCKP_PURPOSE_SIZE];
-  bool had = seat->activity.purpose_length != 0;
   seat->activity.purpose_length = 0;
   if (purpose) {
     colockp_text_copy(text, sizeof text, purpose);
     seat->activity.purpose_length = (uint32_t)strlen(text);
-  } else if (had) {
+  } else {
     memset(text, 0, sizeof text);
   }
   begin_write(slot);
-  store_words(slot->activity, &seat->activity, sizeof seat->activity);
-  if (purpose || had)
-    store_words(slot->purpose, text, sizeof text);
+  store_activity(slot, &seat->activity);
+  store_words(slot->purpose, text, sizeof text);
   end_write(slot);
 }
 
@@ -62,7 +92,7 @@ void colockp_seat_show_activity(struct colock_hold *seat) {
   if (!slot)
     return;
   begin_write(slot);
-  store_words(slot->activity, &seat->activity, sizeof seat->activity);
+  store_activity(slot, &seat->activity);
   end_write(slot);
 }
 
@@ -71,8 +101,7 @@ void colockp_seat_show_state(struct colock_hold *seat) {
   if (!slot)
     return;
   begin_write(slot);
-  store_words(slot->activity, &seat->activity, 8); /* state and mode */
-  store_words(slot->activity + offsetof(struct colockp_activity, renewed_ns) / 8, &seat->activity.renewed_ns, 8);
+  store_state(slot, &seat->activity);
   end_write(slot);
 }
 
@@ -91,7 +120,7 @@ static void move_in(struct colock_hold *seat, const char *label) {
   colockp_text_copy(identity.label, sizeof identity.label, label);
   atomic_store_explicit(&slot->inherited_pid, 0, memory_order_relaxed);
   begin_write(slot);
-  store_words(slot->activity, &seat->activity, sizeof seat->activity);
+  store_activity(slot, &seat->activity);
   store_words(slot->identity, &identity, sizeof identity);
   end_write(slot);
 }
@@ -222,7 +251,7 @@ int colockp_seat_claim(struct colockp_region *region, const char *label, int64_t
   if (!seat)
     return colockp_fail(COLOCK_ENOMEM, 0, "%s: out of memory", region->escaped);
   memset(seat, 0, sizeof *seat);
-  seat->file.fd = -1;
+  seat->file.fd = seat->events.fd = seat->event_fd = -1;
   seat->region = colockp_region_ref(region);
   seat->forks = colockp_fork_count();
   off_t size = 0;

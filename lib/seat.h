@@ -11,6 +11,8 @@
 #include "region.h"
 #include <time.h>
 
+struct colockp_cell;
+
 struct colock_hold {
   struct colockp_fd file;            /* carries SLOT and LANE; fd -1: a hold of a lock that is not enabled */
   struct colockp_region *region;     /* a reference of its own; NULL: not enabled */
@@ -27,6 +29,13 @@ struct colock_hold {
   _Atomic uint64_t thread;           /* whose blocking acquire got it; 0: none, or detached */
   uint64_t last_token;
   uint64_t abandoned;                /* the abandoned word as seen at the grant */
+  bool counted;                      /* among the lock's lanes */
+  struct colockp_cell *cell;         /* reserved for it since it was kept first; NULL: none */
+  int64_t lane_since_ns;             /* monotonic: when LANE was got */
+  int64_t wall_ahead_ns;             /* CLOCK_REALTIME - CLOCK_MONOTONIC, then */
+  struct colockp_fd events;          /* colock_hold_fd's; -1: none */
+  int event_fd;                      /* the same for the helper; under the lock's mutex, as: */
+  bool told;                         /* it is readable */
   int ended;                         /* why a yield did not get it back: nothing is held any more; 0: held */
   struct colock_hold *next, *previous; /* of the pool or the list of those in use. Under the lock's mutex */
 };

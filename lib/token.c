@@ -7,20 +7,12 @@
 #include <errno.h>
 #include <string.h>
 
-#define TOKENS_AHEAD (UINT64_C(1) << 32) /* how far the ceiling runs ahead of the tokens */
-
-uint64_t colockp_token_next(struct colockp_region *region) {
-  return atomic_fetch_add(&region->header->fence, 1) + 1;
-}
-
 /* Only an exclusive holder comes here, so nobody takes tokens meanwhile; only half of the way is used up, so that the
  * old ceiling serves on when the disk does not. */
-int colockp_token_sync(struct colockp_region *region, uint64_t token) {
+int colockp_token_raise(struct colockp_region *region, uint64_t token) {
   _Atomic uint64_t *word = &region->header->ceiling;
   uint64_t ceiling = atomic_load_explicit(word, memory_order_relaxed);
-  if (token + TOKENS_AHEAD / 2 <= ceiling)
-    return 0;
-  uint64_t higher = token + TOKENS_AHEAD;
+  uint64_t higher = token + COLOCKP_TOKENS_AHEAD;
   atomic_store(word, higher);
   if (colockp_system.fdatasync(region->file.fd) == 0)
     return 0;
@@ -51,7 +43,7 @@ void colockp_writer_bury(struct colockp_region *region, uint64_t token) {
               (unsigned long long)token);
 }
 
-bool colockp_writer_mark(struct colockp_region *region, uint32_t generation, uint64_t token) {
+bool colockp_writer_mark_over(struct colockp_region *region, uint32_t generation, uint64_t token) {
   for (;;) {
     uint64_t present = 0;
     if (atomic_compare_exchange_strong(&region->header->writer, &present, token))
@@ -64,10 +56,6 @@ bool colockp_writer_mark(struct colockp_region *region, uint32_t generation, uin
       atomic_compare_exchange_strong(&region->header->writer, &present,
                                      0); /* no token of this generation is above ours: damage */
   }
-}
-
-void colockp_writer_clear(struct colockp_region *region, uint64_t token) {
-  atomic_compare_exchange_strong(&region->header->writer, &token, 0);
 }
 
 static uint64_t read_word(const struct colockp_region *region, size_t at) {

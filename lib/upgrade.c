@@ -4,9 +4,12 @@
  * front of the queue, so that no new reader enters; then LANE is converted, which the kernel does in one step or not at
  * all. Downgrade: the writer's mark goes before the conversion, as before an unlock. */
 #include "acquire.h"
+#include "cache.h"
 #include "clock.h"
 #include "error.h"
+#include "event.h"
 #include "hold.h"
+#include "lane.h"
 #include "queue_read.h"
 #include "range.h"
 #include "token.h"
@@ -61,6 +64,7 @@ static int upgrade(colock_hold *hold, const colock_request *request, int64_t tim
                         colockp_hold_path(hold));
   if (error)
     return colockp_lane_failed(hold, error);
+  colockp_cache_empty(hold->lock); /* what else this process keeps would be in its way */
   int code = convert(hold, COLOCK_EXCLUSIVE);
   if (code == COLOCK_EBUSY && timeout_ns != 0)
     code = wait_upgrading(&w);
@@ -72,6 +76,7 @@ static int upgrade(colock_hold *hold, const colock_request *request, int64_t tim
     colockp_seat_show_activity(hold);
   }
   colockp_range_unlock(fd, upgrade_byte(hold), 1);
+  colockp_event_again(hold);
   return code;
 }
 
@@ -120,6 +125,7 @@ static int downgrade(colock_hold *hold) {
   hold->last_token = token;
   colockp_seat_show_activity(hold);
   colockp_queue_released(region);
+  colockp_event_again(hold);
   return 0;
 }
 
@@ -156,6 +162,7 @@ static int get_back(colock_hold *hold, const colock_request *request, int64_t ti
     return code;
   colockp_grant(hold, request->mode, request->priority);
   colockp_seat_show_activity(hold);
+  colockp_event_again(hold);
   return 0;
 }
 

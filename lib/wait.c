@@ -10,6 +10,7 @@
 #include "log.h"
 #include "queue_read.h"
 #include "range.h"
+#include "recall.h"
 #include "report.h"
 #include "system.h"
 #include "watch.h"
@@ -123,7 +124,7 @@ static void judge(struct colockp_wait *w) {
 
 /* 0, or what ends the wait. */
 static int may_go_on(struct colockp_wait *w) {
-  if (atomic_load(&w->lock->canceled))
+  if (atomic_load(&w->lock->canceled) || (w->cancel && atomic_load(&w->cancel->on)))
     return colockp_fail(COLOCK_ECANCELED, 0, "%s: the wait was canceled", w->seat->region->escaped);
   if (w->now_ns >= w->deadline_ns)
     return timed_out(w);
@@ -173,6 +174,8 @@ static int look_after_others(struct colockp_wait *w) {
   int code = first || w->ahead.place < COLOCKP_FRONT ? colockp_region_named(w->seat->region) : 0;
   if (code)
     return code;
+  if (w->seat->slot && !first)
+    colockp_recall_again(w->seat->region);
   bool looks = first || w->ahead.place < LOOKERS || (w->key + (uint64_t)w->now_ns / 1000) % 8 == 0;
   if (w->seat->slot && looks)
     again |= colockp_stuck_look(&w->stuck, w->seat, w->mode, w->key, &w->ahead, w->now_ns, w->grace_ns);
@@ -252,7 +255,7 @@ static int rest(struct colockp_wait *w) {
   if (w->ahead.place < COLOCKP_FRONT)
     until = least(until, w->judge_ns);
   if (!w->seat->slot)
-    return sleep_on(w, &w->lock->canceled, 0, until);
+    return sleep_on(w, w->cancel ? &w->cancel->on : &w->lock->canceled, 0, until);
   if (should_watch(w))
     until = least(until, w->start_ns + WATCH_AFTER_NS);
   _Atomic uint32_t *bell = &w->seat->region->bells[w->seat->number];
@@ -330,6 +333,23 @@ static void begin(struct colockp_wait *w) {
   }
 }
 
+static void disarm(struct colockp_wait *w) {
+  colockp_alarm_disarm(w->alarm);
+  if (w->cancel)
+    colockp_alarm_disarm(w->cancel_alarm);
+}
+
+static bool arm(struct colockp_wait *w) {
+  _Atomic uint32_t *bell = &w->seat->region->bells[w->seat->number];
+  w->alarm = colockp_alarm_arm(&w->lock->alarms, bell);
+  if (!w->alarm || !w->cancel)
+    return w->alarm;
+  w->cancel_alarm = colockp_alarm_arm(&w->cancel->alarms, bell);
+  if (!w->cancel_alarm)
+    colockp_alarm_disarm(w->alarm);
+  return w->cancel_alarm;
+}
+
 int colockp_wait_for(struct colockp_wait *w) {
   struct colockp_region *region = w->seat->region;
   begin(w);
@@ -341,8 +361,7 @@ int colockp_wait_for(struct colockp_wait *w) {
     w->key = w->key > end ? w->key : end;
   }
   if (w->seat->slot) {
-    w->alarm = colockp_alarm_arm(&w->lock->alarms, &region->bells[w->seat->number]);
-    if (!w->alarm)
+    if (!arm(w))
       return colockp_fail(COLOCK_ENOMEM, 0, "%s: out of memory", region->escaped);
     colockp_queue_join(w->seat, w->mode, w->key);
   }
@@ -353,7 +372,7 @@ int colockp_wait_for(struct colockp_wait *w) {
     colockp_queue_leave(w->seat, code == 0);
     if (code == 0 && w->check_ns == 0) /* at the first try */
       colockp_stuck_tidy(w->seat);
-    colockp_alarm_disarm(w->alarm);
+    disarm(w);
   }
   if (w->watching)
     colockp_watch_end(region);

@@ -11,10 +11,17 @@
 #include "lock.h"
 #include "stuck.h"
 
+/* Ends one wait from another thread: set `on`, then ring. */
+struct colockp_cancel {
+  _Atomic uint32_t on;
+  colockp_alarms alarms;
+};
+
 struct colockp_wait {
   colock *lock;
   colock_hold *seat;
   const colock_request *request; /* whose on_wait, flags, deadline */
+  struct colockp_cancel *cancel; /* or NULL */
   int mode;
   int (*attempt)(colock_hold *seat, int mode); /* 0; EBUSY: not free; else what ends the wait */
   int64_t timeout_ns;
@@ -25,7 +32,7 @@ struct colockp_wait {
   /* the wait's own */
   struct colockp_ahead ahead;
   struct colockp_stuck stuck;
-  struct colockp_alarm *alarm;
+  struct colockp_alarm *alarm, *cancel_alarm;
   bool watching, rung;
   int failed;             /* tries in this turn to which we were called, and somebody was faster */
   int64_t turn_ns;        /* that turn's end */

@@ -13,12 +13,13 @@
 #include "log.h"
 #include "queue.h"
 #include "range.h"
+#include "recall.h"
 #include "system.h"
+#include "thread.h"
 
 #include <errno.h>
 #include <limits.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -155,6 +156,7 @@ static void ring(struct colockp_region *region, int64_t now_ns) {
   if (round == LATE || !generation ||
       colockp_range_taken(fd, COLOCKP_RANGE_SHARED, colockp_lane(generation), 1) != 1)
     colockp_queue_ring_front(region);
+  colockp_recall_again(region);
 }
 
 static void note(const struct inotify_event *event, int64_t now_ns) {
@@ -254,21 +256,6 @@ static void *run(void *arg) {
 static int make_events(void) { return colockp_system.inotify_init1(IN_CLOEXEC | IN_NONBLOCK); }
 static int make_kick(void) { return colockp_system.eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK); }
 
-static int create(void) {
-  sigset_t all, before;
-  pthread_attr_t small;
-  sigfillset(&all);
-  pthread_attr_init(&small);
-  pthread_attr_setstacksize(&small, STACK);
-  pthread_sigmask(SIG_SETMASK, &all, &before); /* the thread inherits it */
-  int error = colockp_system.pthread_create(&watch.thread, &small, run, NULL);
-  if (error == EINVAL) /* a program with much thread-local memory: too small */
-    error = colockp_system.pthread_create(&watch.thread, NULL, run, NULL);
-  pthread_sigmask(SIG_SETMASK, &before, NULL);
-  pthread_attr_destroy(&small);
-  return error;
-}
-
 static void shut(int which) {
   if (watch.fds[which].fd >= 0)
     colockp_fd_close(&watch.fds[which]);
@@ -283,7 +270,7 @@ static int start(const char **step) {
   error = colockp_fd_make(&watch.fds[KICK], make_kick);
   *step = "eventfd";
   if (error == 0) {
-    error = create();
+    error = colockp_thread_start(&watch.thread, STACK, run, NULL);
     *step = "pthread_create";
   }
   if (error) {

@@ -17,6 +17,9 @@ CHECK_SUITES = \
   %D%/test_acquire \
   %D%/test_alarm \
   %D%/test_badfile \
+  %D%/test_cache \
+  %D%/test_cache_mode \
+  %D%/test_cached_look \
   %D%/test_command \
   %D%/test_command_look \
   %D%/test_command_queue \
@@ -31,12 +34,16 @@ CHECK_SUITES = \
   %D%/test_filesystem \
   %D%/test_force \
   %D%/test_harness \
+  %D%/test_helper \
   %D%/test_hold \
+  %D%/test_hold_fd \
   %D%/test_identity \
   %D%/test_interleave \
   %D%/test_json \
   %D%/test_keys \
   %D%/test_layout \
+  %D%/test_leave \
+  %D%/test_leave_fails \
   %D%/test_lock \
   %D%/test_log \
   %D%/test_manual_file \
@@ -45,17 +52,22 @@ CHECK_SUITES = \
   %D%/test_queue \
   %D%/test_queue_read \
   %D%/test_range \
+  %D%/test_recall \
   %D%/test_region \
   %D%/test_replaced \
   %D%/test_report \
   %D%/test_scarce \
   %D%/test_seat \
   %D%/test_step \
+  %D%/test_store \
+  %D%/test_store_share \
   %D%/test_stuck \
   %D%/test_system \
+  %D%/test_thread \
   %D%/test_token \
   %D%/test_upgrade \
   %D%/test_wait \
+  %D%/test_waiting \
   %D%/test_watch
 
 # Shell scripts about the build and what it installs. They say nothing new under a sanitizer, so they run once.
@@ -92,7 +104,9 @@ endif
   %D%/command.h \
   %D%/fault.c \
   %D%/fault.h \
+  %D%/kept.h \
   %D%/line.h \
+  %D%/notes.h \
   %D%/pause.c \
   %D%/pause.h \
   %D%/planted.h \
@@ -100,6 +114,7 @@ endif
   %D%/scenario.h \
   %D%/support.c \
   %D%/support.h \
+  %D%/suspended.h \
   %D%/tracker.c \
   %D%/tracker.h
 

@@ -24,10 +24,11 @@ struct planted {
   int32_t pid, tid, priority;
   uint32_t uid;
   uint64_t rank, hold_id, token;
-  int64_t age_ns, quiet_ns, stale_timeout_ns; /* quiet: since the last renew */
+  int64_t age_ns, quiet_ns, stale_timeout_ns; /* quiet: since the last renew; cached: since it is unused */
   int64_t queued_ns;                          /* since it joined the queue; 0: the entry does not say */
   int64_t inherited_pid;
   const char *program, *label, *host, *purpose, *boot_id; /* boot_id NULL: this boot */
+  uint64_t start_ticks; /* 0: this process's, so that any other pid names nobody who lives */
   bool odd;     /* as an owner leaves it that stopped in the middle of writing */
   bool unheard; /* its seat is not marked as taken */
 };
@@ -99,6 +100,7 @@ static inline void planted_slot(const struct planted *p, struct colockp_slot *sl
   if (p->program) colockp_text_copy(who.program, sizeof who.program, p->program);
   if (p->label) colockp_text_copy(who.label, sizeof who.label, p->label);
   if (p->host) colockp_text_copy(who.host, sizeof who.host, p->host);
+  if (p->start_ticks) who.start_ticks = p->start_ticks;
   if (p->boot_id) colockp_text_copy(who.boot_id, sizeof who.boot_id, p->boot_id);
   slot->sequence = p->odd ? 7 : 8;
   memcpy((void *)slot->activity, &a, sizeof a);
@@ -126,7 +128,7 @@ static inline int planted(const char *path, const struct planted *p) {
   planted_bytes(path, COLOCKP_AT_QUEUE + (int64_t)(p->slot * sizeof entry), &entry, sizeof entry);
   if (p->slot >= header.slots_in_use) planted_field(path, slots_in_use, p->slot + 1);
   planted_take(fd, F_WRLCK, COLOCKP_BYTE_SLOT + p->slot);
-  if (p->state == COLOCKP_HELD || p->state == COLOCKP_UPGRADING)
+  if (p->state >= COLOCKP_HELD && p->state <= COLOCKP_UPGRADING) /* these have LANE */
     planted_take(fd, p->mode == COLOCK_EXCLUSIVE ? F_WRLCK : F_RDLCK, colockp_lane(p->generation));
   return fd;
 }

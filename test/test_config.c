@@ -75,6 +75,8 @@ START_TEST(new_one_has_the_documented_defaults) {
   ck_assert_int_eq(settings->retry_delay_ns, 100000000);
   ck_assert_int_eq(settings->stale_timeout_ns, INT64_C(30000000000));
   ck_assert_int_eq(settings->stale_action, COLOCKP_STALE_REPORT);
+  ck_assert(!settings->auto_release);
+  ck_assert_int_eq(settings->idle_timeout_ns, 1000000000);
   ck_assert_int_eq(settings->notify_after_ns, 1000000000);
   ck_assert_int_eq(settings->verbosity, COLOCKP_WARNING);
   ck_assert_str_eq(settings->label, "");
@@ -90,14 +92,17 @@ END_TEST
 
 START_TEST(every_key_can_be_set) {
   colock_config *config = test_config("enabled", "false", "timeout", "forever", "retry_delay", "1ms", "stale_timeout",
-                                      "forever", "stale_action", "break", "notify_after", "1.5s", "verbosity", "quiet",
-                                      "label", "me", "file_mode", "664", "carrier", "mapped", "seats", "1024", NULL);
+                                      "forever", "stale_action", "break", "auto_release", "true", "idle_timeout",
+                                      "250ms", "notify_after", "1.5s", "verbosity", "quiet", "label", "me", "file_mode",
+                                      "664", "carrier", "mapped", "seats", "1024", NULL);
   const struct colockp_settings *settings = colockp_config_settings(config);
   ck_assert(!settings->enabled);
   ck_assert_int_eq(settings->timeout_ns, INT64_MAX);
   ck_assert_int_eq(settings->retry_delay_ns, 1000000);
   ck_assert_int_eq(settings->stale_timeout_ns, INT64_MAX);
   ck_assert_int_eq(settings->stale_action, COLOCKP_STALE_BREAK);
+  ck_assert(settings->auto_release);
+  ck_assert_int_eq(settings->idle_timeout_ns, 250000000);
   ck_assert_int_eq(settings->notify_after_ns, 1500000000);
   ck_assert_int_eq(settings->verbosity, COLOCKP_QUIET);
   ck_assert_str_eq(settings->label, "me");
@@ -126,6 +131,8 @@ static const struct {
   {"retry_delay", "999us", "retry_delay=999us: 999us is out of range; retry_delay is 1ms to 10s"},
   {"retry_delay", "10.001s", "retry_delay=10.001s: 10.001s is out of range; retry_delay is 1ms to 10s"},
   {"stale_timeout", "0", "stale_timeout=0: 0 is out of range; stale_timeout is 1ms to forever"},
+  {"auto_release", "yes", "auto_release=yes: 'yes' is not true or false; did you mean true?"},
+  {"idle_timeout", "0", "idle_timeout=0: 0 is out of range; idle_timeout is 1ms to forever"},
   {"notify_after", "0", "notify_after=0: 0 is out of range; notify_after is 1ms to forever"},
   {"enabled", "1", "enabled=1: '1' is not true or false; did you mean true?"},
   {"enabled", "off", "enabled=off: 'off' is not true or false; did you mean false?"},
@@ -213,8 +220,9 @@ END_TEST
 START_TEST(environment_sets_every_key) {
   static const char *const values[][2] = {
     {"COLOCK_ENABLED", "false"}, {"COLOCK_TIMEOUT", "7s"}, {"COLOCK_RETRY_DELAY", "7ms"},
-    {"COLOCK_STALE_TIMEOUT", "7min"}, {"COLOCK_STALE_ACTION", "break"}, {"COLOCK_NOTIFY_AFTER", "7s"},
-    {"COLOCK_VERBOSITY", "debug"}, {"COLOCK_LABEL", "seven"},
+    {"COLOCK_STALE_TIMEOUT", "7min"}, {"COLOCK_STALE_ACTION", "break"}, {"COLOCK_AUTO_RELEASE", "true"},
+    {"COLOCK_IDLE_TIMEOUT", "7s"}, {"COLOCK_NOTIFY_AFTER", "7s"}, {"COLOCK_VERBOSITY", "debug"},
+    {"COLOCK_LABEL", "seven"},
     {"COLOCK_FILE_MODE", "0640"}, {"COLOCK_CARRIER", "mapped"}, {"COLOCK_SEATS", "7"},
   };
   colock_config *config = test_config("timeout", "1s", NULL);

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +15,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/utsname.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 /* Field 22, found another way than the library does: from the closing bracket, by sscanf. */
@@ -113,6 +115,69 @@ START_TEST(facts_are_read_once) {
   ck_assert_int_eq(fault_calls(), 0);
   fault_remove();
   ck_assert_mem_eq(&first, &second, sizeof first);
+}
+END_TEST
+
+/* ---- who is stopped ---- */
+
+static int sleep_until_killed(void *arg) {
+  while (pause() != 0) (void)arg;
+  return 0;
+}
+
+/* What the slot of that process says. */
+static struct colockp_identity identity_of(pid_t pid) {
+  struct colockp_identity who;
+  colockp_identity_get(&who);
+  who.pid = pid;
+  who.start_ticks = start_of(pid);
+  return who;
+}
+
+START_TEST(stopped_process_is_known_until_it_is_continued) {
+  struct colockp_identity self = identity_of(getpid());
+  ck_assert_int_eq(colockp_process_stopped(&self), 0);
+  pid_t child = test_fork(sleep_until_killed, NULL);
+  struct colockp_identity who = identity_of(child);
+  int status;
+  ck_assert_int_eq(colockp_process_stopped(&who), 0);
+  for (int round = 0; round < 2; round++) {
+    ck_assert_int_eq(kill(child, SIGSTOP), 0);
+    ck_assert_int_eq(waitpid(child, &status, WUNTRACED), child);
+    ck_assert_int_eq(colockp_process_stopped(&who), 1);
+    ck_assert_int_eq(kill(child, SIGCONT), 0);
+    ck_assert_int_eq(waitpid(child, &status, WCONTINUED), child);
+    ck_assert_int_eq(colockp_process_stopped(&who), 0);
+  }
+  ck_assert_int_eq(kill(child, SIGKILL), 0);
+  siginfo_t info;
+  ck_assert_int_eq(waitid(P_PID, (id_t)child, &info, WEXITED | WNOWAIT), 0);
+  ck_assert_int_eq(colockp_process_stopped(&who), -1); /* dead, but not buried */
+  ck_assert_int_eq(test_wait(child), 256 + SIGKILL);
+  errno = 5;
+  ck_assert_int_eq(colockp_process_stopped(&who), -1);
+  ck_assert_int_eq(errno, 5);
+}
+END_TEST
+
+START_TEST(whose_process_is_not_to_be_seen_is_unknown) {
+  struct colockp_identity self = identity_of(getpid()), who;
+  who = self, who.pid_namespace++;
+  ck_assert_int_eq(colockp_process_stopped(&who), -1);
+  who = self, who.boot_id[0] ^= 1;
+  ck_assert_int_eq(colockp_process_stopped(&who), -1);
+  who = self, who.start_ticks++; /* the number is somebody else's by now */
+  ck_assert_int_eq(colockp_process_stopped(&who), -1);
+  who = self, who.start_ticks = 0;
+  ck_assert_int_eq(colockp_process_stopped(&who), -1);
+  who = self, who.pid = 0;
+  ck_assert_int_eq(colockp_process_stopped(&who), -1);
+  memset(&who, 0, sizeof who);
+  ck_assert_int_eq(colockp_process_stopped(&who), -1);
+  colockp_system.openat = openat_fails;
+  ck_assert_int_eq(colockp_process_stopped(&self), -1);
+  colockp_system = colockp_system_default;
+  ck_assert_int_eq(colockp_process_stopped(&self), 0);
 }
 END_TEST
 
@@ -273,6 +338,8 @@ static void fill(Suite *suite) {
   tcase_add_test(tcase, user_is_asked_each_time);
   tcase_add_test(tcase, without_proc_the_rest_is_known);
   tcase_add_test(tcase, facts_are_read_once);
+  tcase_add_test(tcase, stopped_process_is_known_until_it_is_continued);
+  tcase_add_test(tcase, whose_process_is_not_to_be_seen_is_unknown);
   tcase_add_test(tcase, threads_may_come_first_all_at_once);
   tcase_add_test(tcase, thread_numbers_are_never_used_again);
   tcase_add_test(tcase, forked_child_is_somebody_else);

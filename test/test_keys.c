@@ -28,7 +28,7 @@ static void render(char *out, size_t size, const colock_key *key) {
 }
 
 START_TEST(table_is_whole) {
-  ck_assert_int_ge(COLOCKP_KEYS, 11);
+  ck_assert_int_ge(COLOCKP_KEYS, 13);
   for (size_t i = 0; i < COLOCKP_KEYS; i++) {
     const colock_key *key = colock_config_key(i);
     ck_assert_ptr_nonnull(key);

@@ -20,7 +20,7 @@ all_said() { # FORMAT WORD...
 }
 header=$abs_top_srcdir/include/colock.h
 functions=$(sed -n 's/^COLOCK_API .*[ *]\(colock_[a-z_]*\)(.*/\1/p' "$header")
-constants=$(sed -n 's/^  \(COLOCK_[A-Z_]*\)\([ ,].*\)\{0,1\}$/\1/p' "$header" | grep -v ESTORE) # that one is reserved
+constants=$(sed -n 's/^  \(COLOCK_[A-Z_]*\)\([ ,].*\)\{0,1\}$/\1/p' "$header")
 
 for page in "$abs_top_srcdir"/man/*.[1-9]; do
   if command -v mandoc >/dev/null; then

@@ -225,6 +225,18 @@ START_TEST(two_of_the_first_are_made_to_watch) {
 }
 END_TEST
 
+/* Each wakes up for that when it has waited 1 ms. */
+START_TEST(who_came_a_moment_ago_is_not_made_to_watch) {
+  struct line line = ring_line(_i);
+  nobody_watches(&line);
+  for (uint32_t slot = line.first; slot < line.end; slot++)
+    atomic_store(&region->queue[slot].published, colockp_wall_ns() + 60 * INT64_C(1000000000)); /* in a slow test, too */
+  leave_from_the_front(true);
+  ck_assert_str_eq(line_bells(region, COLOCKP_BELL_RUNG), "");
+  leave_seat(&line);
+}
+END_TEST
+
 START_TEST(first_four_and_who_may_go_are_rung_when_somebody_may_have_died) {
   struct line line = ring_line(_i);
   colockp_queue_ring_front(region);
@@ -898,6 +910,7 @@ static void fill(Suite *suite) {
   tcase_add_test(tcase, every_ticket_is_taken_once);
   tcase_add_loop_test(tcase, who_may_go_is_rung_at_a_release, 0, ring_count);
   tcase_add_loop_test(tcase, two_of_the_first_are_made_to_watch, 0, ring_count);
+  tcase_add_loop_test(tcase, who_came_a_moment_ago_is_not_made_to_watch, 0, ring_count);
   tcase_add_loop_test(tcase, first_four_and_who_may_go_are_rung_when_somebody_may_have_died, 0, ring_count);
   tcase_add_loop_test(tcase, who_gives_up_rings_whom_that_lets_go, 0, ring_count);
   tcase_add_loop_test(tcase, who_is_cleared_away_lets_others_go, 0, ring_count);

@@ -717,12 +717,12 @@ START_TEST(json_has_the_schema_of_the_manual) {
       "\"holders\":[{\"role\":\"holder\",\"mode\":\"exclusive\",\"known\":true,\"slot\":3,\"pid\":5120,\"tid\":5121,"
       "\"inherited_pid\":null,\"uid\":1000,\"host\":\"here\",\"program\":\"migrate\",\"label\":"
       "\"la\\\"bel\\n\xEF\xBF\xBD\","
-      "\"purpose\":\"schema 42\",\"priority\":0,\"age_ms\":7000,\"token\":\"1001\",\"generation\":1,\"stale\":false,"
-      "\"upgrading\":false}],"
+      "\"purpose\":\"schema 42\",\"priority\":0,\"stopped\":null,\"age_ms\":7000,\"token\":\"1001\","
+      "\"generation\":1,\"stale\":false,\"upgrading\":false}],"
       "\"waiters\":[{\"role\":\"waiter\",\"mode\":\"exclusive\",\"known\":true,\"slot\":6,\"pid\":88,\"tid\":88,"
       "\"inherited_pid\":null,\"uid\":0,\"host\":\"elsewhere\",\"program\":\"backup\",\"label\":\"\",\"purpose\":\"\","
-      "\"priority\":0,\"age_ms\":7000,\"position\":1,\"passed\":false,\"upgrading\":false}],\"revoked\":[],"
-      "\"forced\":null}");
+      "\"priority\":0,\"stopped\":null,\"age_ms\":7000,\"position\":1,\"passed\":false,\"upgrading\":false}],"
+      "\"revoked\":[],\"forced\":null}");
   ck_assert_ptr_eq(colock_report_json(report), colock_report_json(report));
   colock_report_free(report);
   close(owner);

@@ -21,6 +21,7 @@ enum { PATIENCE_MS = 5000, UNSEEN_MS = 1000, POLL_MS = 50, TOLD = 256 };
 struct hunt {
   const char *path;
   const colock_report *before;
+  int role; /* of those to be ended */
   struct stat file;
   int64_t told[TOLD]; /* heirs that had SIGTERM */
   size_t told_count;
@@ -74,10 +75,12 @@ static bool same_hold(const colock_entry *before, const colock_entry *now) {
 
 /* The entry that the hold has in a fresh report, or NULL: it is over. */
 static const colock_entry *still_there(const colock_report *fresh, const colock_entry *before) {
-  const colock_entry *now;
-  for (size_t i = 0; (now = tool_entry(fresh, COLOCK_HOLDER, i)) != NULL; i++)
-    if (same_hold(before, now))
+  for (size_t i = 0; i < colock_report_count(fresh); i++) {
+    const colock_entry *now = colock_report_entry(fresh, i);
+    int64_t role = colock_entry_number(now, COLOCK_ROLE);
+    if ((role == COLOCK_HOLDER || role == COLOCK_CACHED) && same_hold(before, now))
       return now;
+  }
   return NULL;
 }
 
@@ -179,7 +182,7 @@ static int round_of(struct hunt *hunt, int number) {
     return TOOL_OK;
   if (code != COLOCK_OK)
     return -tool_fail(code, false);
-  for (size_t i = 0; result >= 0 && (entry = tool_entry(hunt->before, COLOCK_HOLDER, i)) != NULL; i++) {
+  for (size_t i = 0; result >= 0 && (entry = tool_entry(hunt->before, hunt->role, i)) != NULL; i++) {
     if ((now = still_there(fresh, entry)) == NULL)
       continue;
     int status = signal_hold(hunt, now, number);
@@ -212,16 +215,17 @@ static int drive_out(struct hunt *hunt, int number) {
 
 int tool_kill_holders(const char *path, const colock_report *before, bool *killed) {
   struct hunt hunt = {.path = path, .before = before};
+  hunt.role = tool_entry(before, COLOCK_HOLDER, 0) != NULL ? COLOCK_HOLDER : COLOCK_CACHED;
   if (tool_entry(before, COLOCK_ANONYMOUS, 0) != NULL)
     return refuse(&hunt, NULL, TOOL_BUSY, "it left no pid");
   if (stat(path, &hunt.file) != 0)
-    return refuse(&hunt, tool_entry(before, COLOCK_HOLDER, 0), TOOL_SYSTEM, strerror(errno));
+    return refuse(&hunt, tool_entry(before, hunt.role, 0), TOOL_SYSTEM, strerror(errno));
   int result = drive_out(&hunt, SIGTERM);
   if (result == TOOL_BUSY) {
     *killed = true;
     result = drive_out(&hunt, SIGKILL);
   }
   if (result == TOOL_BUSY)
-    return refuse(&hunt, tool_entry(before, COLOCK_HOLDER, 0), TOOL_BUSY, "it does not end, not even by SIGKILL");
+    return refuse(&hunt, tool_entry(before, hunt.role, 0), TOOL_BUSY, "it does not end, not even by SIGKILL");
   return result < 0 ? -result : TOOL_OK;
 }

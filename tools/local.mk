@@ -10,6 +10,7 @@ colock_SOURCES = \
   %D%/notice.c \
   %D%/options.c \
   %D%/people.c \
+  %D%/recall.c \
   %D%/render.c \
   %D%/run.c \
   %D%/status.c \

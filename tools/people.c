@@ -95,8 +95,23 @@ size_t tool_count(const colock_report *report, int role) {
   return count;
 }
 
-bool tool_in_use(const colock_report *report) {
+bool tool_held(const colock_report *report) {
   return tool_entry(report, COLOCK_HOLDER, 0) != NULL || tool_entry(report, COLOCK_ANONYMOUS, 0) != NULL;
+}
+
+bool tool_in_use(const colock_report *report) {
+  return tool_held(report) || tool_entry(report, COLOCK_CACHED, 0) != NULL;
+}
+
+/* The index-th of those who have the lock and a name: who uses it comes before who only keeps it. */
+static const colock_entry *owner(const colock_report *report, size_t index) {
+  size_t holders = tool_count(report, COLOCK_HOLDER);
+  return index < holders ? tool_entry(report, COLOCK_HOLDER, index)
+                         : tool_entry(report, COLOCK_CACHED, index - holders);
+}
+
+static size_t owners(const colock_report *report) {
+  return tool_count(report, COLOCK_HOLDER) + tool_count(report, COLOCK_CACHED);
 }
 
 /* Who holds without a slot of its own: one that may only read the file. */
@@ -107,11 +122,11 @@ void tool_nameless(FILE *to, const colock_entry *entry) {
 
 void tool_names(FILE *to, const colock_report *report) {
   enum { SHOWN = 3 };
-  size_t holders = tool_count(report, COLOCK_HOLDER);
+  size_t holders = owners(report);
   const colock_entry *nameless = tool_entry(report, COLOCK_ANONYMOUS, 0);
   for (size_t i = 0; i < holders && i < SHOWN; i++) {
     fputs(i == 0 ? "" : i + 1 == holders && nameless == NULL ? " and " : ", ", to);
-    tool_name(to, tool_entry(report, COLOCK_HOLDER, i));
+    tool_name(to, owner(report, i));
   }
   if (holders > SHOWN)
     fprintf(to, " and %zu other%s", holders - SHOWN, holders - SHOWN == 1 ? "" : "s");
@@ -121,29 +136,44 @@ void tool_names(FILE *to, const colock_report *report) {
   }
 }
 
+/* unused for 5s; suspending for 2s: of one that only keeps the lock */
+void tool_kept(FILE *to, const colock_entry *entry) {
+  fputs(colock_entry_number(entry, COLOCK_SUSPENDING) > 0 ? "suspending for " : "unused for ", to);
+  tool_age(to, colock_entry_number(entry, COLOCK_AGE_MS));
+}
+
+static void put_hold(FILE *to, const colock_entry *entry) {
+  const char *purpose = colock_entry_text(entry, COLOCK_PURPOSE);
+  fputs(", ", to);
+  tool_age(to, colock_entry_number(entry, COLOCK_AGE_MS));
+  if (purpose != NULL && *purpose != '\0') {
+    fputs(", \"", to);
+    tool_escape_text(to, purpose);
+    fputc('"', to);
+  }
+}
+
 void tool_holders(FILE *to, const colock_report *report, bool full) {
-  const colock_entry *first = tool_entry(report, COLOCK_HOLDER, 0);
-  const colock_entry *nameless = tool_entry(report, COLOCK_ANONYMOUS, 0);
-  size_t others = tool_count(report, COLOCK_HOLDER);
+  const colock_entry *first = owner(report, 0), *nameless = tool_entry(report, COLOCK_ANONYMOUS, 0);
+  size_t others = owners(report);
   if (first == NULL && nameless != NULL)
     tool_nameless(to, nameless);
   if (first == NULL)
     return;
+  bool cached = colock_entry_number(first, COLOCK_ROLE) == COLOCK_CACHED;
   tool_name(to, first);
   fputs(" (", to);
   tool_user(to, first, false);
-  if (full) {
-    const char *purpose = colock_entry_text(first, COLOCK_PURPOSE);
-    fputs(", ", to);
-    tool_age(to, colock_entry_number(first, COLOCK_AGE_MS));
-    if (purpose != NULL && *purpose != '\0') {
-      fputs(", \"", to);
-      tool_escape_text(to, purpose);
-      fputc('"', to);
-    }
+  if (cached) {
+    fputs(colock_entry_number(first, COLOCK_SUSPENDING) > 0 ? ", " : ", kept ", to);
+    tool_kept(to, first);
+  } else if (full) {
+    put_hold(to, first);
   }
   if (colock_entry_number(first, COLOCK_STALE) > 0)
     fputs(", stale", to);
+  if (colock_entry_number(first, COLOCK_STOPPED) > 0)
+    fputs(cached ? "; stopped: it cannot let go until it is continued" : ", stopped", to);
   fputc(')', to);
   others += nameless != NULL ? 0 : (size_t)-1;
   if (others > 0)

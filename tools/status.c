@@ -10,7 +10,7 @@ static const char help[] =
   "Show who holds the lock FILE and who waits for it. Nothing is created, nobody is held up.\n"
   "\n"
   "      --json   as JSON: one object for one FILE, an array for several\n"
-  "  -q, --quiet  print nothing; exit with 1 if a FILE is in use\n"
+  "  -q, --quiet  print nothing; exit with 1 if a FILE is in use, or kept for its next use\n"
   "  -h, --help   this text\n"
   "\n"
   "Exit status: 0 done; 1 -q: in use; 64 usage; 65 not a lock file; 66 no such file; 71 system; 77 permission.\n";
@@ -22,6 +22,12 @@ static void put_purpose(FILE *to, const colock_entry *entry, const char *before)
   fprintf(to, "%s\"", before);
   tool_escape_text(to, purpose);
   fputc('"', to);
+}
+
+static void put_alarm(FILE *to, const char *word) {
+  tool_colour(to, TOOL_BAD);
+  fputs(word, to);
+  tool_colour(to, TOOL_PLAIN);
 }
 
 /* migrate[5120] alice@db1, 2m5s, "schema 42", STALE */
@@ -38,42 +44,97 @@ static void put_holder(FILE *to, const colock_entry *entry) {
   put_purpose(to, entry, ", ");
   if (colock_entry_number(entry, COLOCK_UPGRADING) > 0)
     fputs(", upgrading", to);
+  if (colock_entry_number(entry, COLOCK_STOPPED) > 0) {
+    fputs(", ", to);
+    put_alarm(to, "stopped");
+  }
   if (colock_entry_number(entry, COLOCK_STALE) > 0) {
     fputs(", ", to);
-    tool_colour(to, TOOL_BAD);
-    fputs("STALE", to);
-    tool_colour(to, TOOL_PLAIN);
+    put_alarm(to, "STALE");
+  }
+}
+
+/* The first in line whom one who keeps the lock in that mode keeps waiting. */
+static const colock_entry *recalled_for(const colock_report *report, const colock_entry *kept) {
+  const colock_entry *waiter;
+  for (size_t i = 0; (waiter = tool_entry(report, COLOCK_WAITER, i)) != NULL; i++)
+    if (colock_entry_number(waiter, COLOCK_PASSED) == 0 &&
+        (colock_entry_number(kept, COLOCK_MODE) == COLOCK_EXCLUSIVE ||
+         colock_entry_number(waiter, COLOCK_MODE) == COLOCK_EXCLUSIVE))
+      return waiter;
+  return NULL;
+}
+
+/* server[123] alice@db1, unused for 3s, recalled for backup[5200] */
+static void put_kept(FILE *to, const colock_report *report, const colock_entry *entry) {
+  const colock_entry *waiter = recalled_for(report, entry);
+  tool_name(to, entry);
+  fputc(' ', to);
+  tool_user(to, entry, true);
+  fputs(", ", to);
+  tool_kept(to, entry);
+  if (colock_entry_number(entry, COLOCK_STOPPED) > 0) {
+    fputs(", ", to);
+    put_alarm(to, "stopped");
+  }
+  if (waiter != NULL) {
+    fputs(", recalled for ", to);
+    tool_name(to, waiter);
+  }
+  fputc('\n', to);
+}
+
+/* Nobody uses it, but it is not free. */
+static void put_all_kept(FILE *to, const colock_report *report, size_t count) {
+  const colock_entry *entry = tool_entry(report, COLOCK_CACHED, 0);
+  fprintf(to, "cached, %s, ", tool_mode(entry));
+  if (count > 1)
+    fprintf(to, "%zu owners:\n", count);
+  for (size_t i = 0; (entry = tool_entry(report, COLOCK_CACHED, i)) != NULL; i++) {
+    fputs(count > 1 ? "  " : "", to);
+    put_kept(to, report, entry);
+  }
+}
+
+/* One line for each holder. */
+static void put_all(FILE *to, const colock_report *report) {
+  const colock_entry *entry;
+  for (size_t i = 0; (entry = colock_report_entry(report, i)) != NULL; i++) {
+    int64_t role = colock_entry_number(entry, COLOCK_ROLE);
+    if (role != COLOCK_HOLDER && role != COLOCK_ANONYMOUS)
+      continue;
+    fputs("  ", to);
+    put_holder(to, entry);
+    fputc('\n', to);
   }
 }
 
 static void put_holders(FILE *to, const colock_report *report) {
   const colock_entry *first = tool_entry(report, COLOCK_HOLDER, 0), *entry;
   size_t count = tool_count(report, COLOCK_HOLDER) + tool_count(report, COLOCK_ANONYMOUS);
+  size_t kept = tool_count(report, COLOCK_CACHED);
   if (first == NULL)
     first = tool_entry(report, COLOCK_ANONYMOUS, 0);
+  if (count == 0 && kept > 0) {
+    put_all_kept(to, report, kept);
+    return;
+  }
   if (count == 0) {
     tool_colour(to, TOOL_GOOD);
     fputs("free", to);
     tool_colour(to, TOOL_PLAIN);
     fputc('\n', to);
-    return;
-  }
-  if (count == 1) {
+  } else if (count == 1) {
     fprintf(to, "%s, ", tool_mode(first));
     put_holder(to, first);
     fputc('\n', to);
-    return;
+  } else {
+    fprintf(to, "%s, %zu holders:\n", tool_mode(first), count);
+    put_all(to, report);
   }
-  fprintf(to, "%s, %zu holders:\n", tool_mode(first), count);
-  for (size_t i = 0; (entry = tool_entry(report, COLOCK_HOLDER, i)) != NULL; i++) {
-    fputs("  ", to);
-    put_holder(to, entry);
-    fputc('\n', to);
-  }
-  for (size_t i = 0; (entry = tool_entry(report, COLOCK_ANONYMOUS, i)) != NULL; i++) {
-    fputs("  ", to);
-    put_holder(to, entry);
-    fputc('\n', to);
+  for (size_t i = 0; (entry = tool_entry(report, COLOCK_CACHED, i)) != NULL; i++) {
+    fputs("  cached ", to);
+    put_kept(to, report, entry);
   }
 }
 
@@ -106,6 +167,8 @@ static void put_waiter(FILE *to, const colock_entry *entry, int digits, int wide
     fputs(" (upgrading)", to);
   if (colock_entry_number(entry, COLOCK_PASSED) > 0)
     fputs(" (stopped, passed over)", to);
+  else if (colock_entry_number(entry, COLOCK_STOPPED) > 0)
+    fputs(" (stopped)", to);
   fputc('\n', to);
   free(name);
   free(user);
@@ -134,9 +197,7 @@ static void put_revoked(FILE *to, const colock_report *report) {
   int64_t uid = colock_report_stat(report, "forced_uid"), age_ms = colock_report_stat(report, "forced_age_ms");
   for (size_t i = 0; (entry = tool_entry(report, COLOCK_REVOKED, i)) != NULL; i++) {
     fputs("  ", to);
-    tool_colour(to, TOOL_BAD);
-    fputs("REVOKED", to);
-    tool_colour(to, TOOL_PLAIN);
+    put_alarm(to, "REVOKED");
     fputc(' ', to);
     tool_name(to, entry);
     fputs(": still running", to);
@@ -152,24 +213,16 @@ static void put_revoked(FILE *to, const colock_report *report) {
 }
 
 static void put_report(FILE *to, const char *path, const colock_report *report) {
-  const colock_entry *entry;
   tool_colour(to, TOOL_BOLD);
   tool_escape(to, path);
   tool_colour(to, TOOL_PLAIN);
   fputs(": ", to);
   put_holders(to, report);
-  for (size_t i = 0; (entry = tool_entry(report, COLOCK_CACHED, i)) != NULL; i++) {
-    fputs("  CACHED ", to);
-    put_holder(to, entry);
-    fputs(": let go as soon as somebody waits\n", to);
-  }
   put_waiters(to, report);
   put_revoked(to, report);
   if (colock_report_stat(report, "abandoned") > 0) {
     fputs("  ", to);
-    tool_colour(to, TOOL_BAD);
-    fputs("ABANDONED", to);
-    tool_colour(to, TOOL_PLAIN);
+    put_alarm(to, "ABANDONED");
     fprintf(to, ": an exclusive holder (token %" PRId64 ") died or was forced out while holding; its data may be half "
             "written\n",
             colock_report_stat(report, "abandoned"));

@@ -96,7 +96,9 @@ size_t tool_count(const colock_report *report, int role);
 /* the index-th of that role, or NULL */
 const colock_entry *tool_entry(const colock_report *report, int role, size_t index);
 void tool_nameless(FILE *to, const colock_entry *entry); /* a reader without a name */
-bool tool_in_use(const colock_report *report);
+bool tool_held(const colock_report *report);   /* somebody uses it */
+bool tool_in_use(const colock_report *report); /* or keeps it unused: for a try they are one */
+void tool_kept(FILE *to, const colock_entry *entry); /* unused for 5s; suspending for 2s */
 void tool_names(FILE *to, const colock_report *report);              /* a[1], b[2] and 3 others */
 void tool_holders(FILE *to, const colock_report *report, bool full); /* a[1] (alice, 2m5s, "schema 42") and 2 others */
 
@@ -113,9 +115,14 @@ int tool_signals_hold(void);         /* from now on signals stay pending; the nu
 /* 0: *status as waitpid gave it; an exit status: could not fork */
 int tool_command_run(char *const *argv, int *status);
 
+/* ---- recall.c: asking those who only keep the lock to let go ---- */
+/* By standing in line, exclusively, for timeout_ms at most, and giving it back at once. 0, or a COLOCK_ code. */
+int tool_recall(const char *path, const char *purpose, int64_t timeout_ms);
+
 /* ---- kill.c: ending those who hold ---- */
-/* Ends every holder that `before` shows: SIGTERM, 5 s later SIGKILL. *killed: that was needed. TOOL_OK once their holds
- * are gone; else an exit status, and what was in the way has been said. */
+/* Ends every holder that `before` shows, or, if it shows none, all who keep the lock unused: SIGTERM, 5 s later
+ * SIGKILL. *killed: that was needed. TOOL_OK once their holds are gone; else an exit status, and what was in the way
+ * has been said. */
 int tool_kill_holders(const char *path, const colock_report *before, bool *killed);
 void tool_pause(int64_t ms);
 

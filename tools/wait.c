@@ -1,11 +1,13 @@
-/* wait.c - colock wait: until nobody holds the lock, taking nothing. It looks again and again, less and less often. */
+/* wait.c - colock wait: until nobody has the lock. It looks again and again, less and less often, and takes nothing;
+ * but who only keeps the lock lets go for somebody who waits in line, not for one who looks. */
 #include "tool.h"
 
 #include <stdlib.h>
 
 static const char help[] =
   "usage: colock wait [-w TIME] [-q] FILE\n"
-  "Wait until nobody holds the lock FILE. Nothing is taken: somebody else may have it a moment later.\n"
+  "Wait until nobody holds the lock FILE. Nothing is taken: somebody else may have it a moment later. If it is only\n"
+  "kept for its next use (auto_release), it is asked for, exclusively, and given back at once.\n"
   "\n"
   "  -w, --wait TIME  wait so long at most: seconds (5, 0.5), or 250ms, 5s, 2min (default: forever)\n"
   "  -q, --quiet      do not tell who is in the way\n"
@@ -31,8 +33,16 @@ static void say_gave_up(const char *path, const colock_report *report, int64_t t
   free(escaped);
 }
 
+/* True: everybody had let go. Else we may not ask (*may), or the time is over. */
+static bool recalled(const char *path, int64_t timeout_ms, bool *may) {
+  int code = tool_recall(path, "colock wait", timeout_ms);
+  *may = code == COLOCK_ETIMEDOUT;
+  return code == COLOCK_OK;
+}
+
 static int wait_for(const char *path, int64_t timeout_ms, bool quiet) {
   int64_t began = tool_now_ms(), pause_ms = FIRST_PAUSE_MS, notify_ms = NOTIFY_AFTER_MS;
+  bool may_recall = true;
   for (;;) {
     colock_report *report = NULL;
     int code = colock_report_read(path, &report);
@@ -40,6 +50,7 @@ static int wait_for(const char *path, int64_t timeout_ms, bool quiet) {
     if (code != COLOCK_OK)
       return tool_fail(code, false);
     bool busy = tool_in_use(report), late = timeout_ms >= 0 && waited_ms >= timeout_ms;
+    bool kept = busy && !tool_held(report);
     if (busy && !late && waited_ms >= notify_ms) {
       tool_notice_report(report, waited_ms, NULL);
       notify_ms *= 2;
@@ -49,7 +60,12 @@ static int wait_for(const char *path, int64_t timeout_ms, bool quiet) {
     colock_report_free(report);
     if (!busy || late)
       return busy ? TOOL_BUSY : TOOL_OK;
-    tool_pause(timeout_ms >= 0 && timeout_ms - waited_ms < pause_ms ? timeout_ms - waited_ms : pause_ms);
+    int64_t left_ms = timeout_ms >= 0 ? timeout_ms - waited_ms : COLOCK_FOREVER;
+    if (kept && may_recall && recalled(path, left_ms, &may_recall))
+      return TOOL_OK;
+    if (kept && may_recall) /* the time is over: look once more */
+      continue;
+    tool_pause(left_ms >= 0 && left_ms < pause_ms ? left_ms : pause_ms);
     pause_ms = pause_ms * 2 < LONGEST_PAUSE_MS ? pause_ms * 2 : LONGEST_PAUSE_MS;
   }
 }

@@ -18,7 +18,7 @@ TORTURE_SOURCES = \
   %D%/warden.c
 
 BROKEN_SOURCES = \
-  lib/acquire.c \
+  lib/lane.c \
   lib/queue.c \
   lib/stuck.c \
   lib/wait.c

@@ -1,4 +1,4 @@
-/* sqlite_shared.c - several processes share one SQLite database whose own locking is off; colock alone guards it.
+/* 04_sqlite_shared.c - several processes share one SQLite database whose own locking is off; colock alone guards it.
  *
  *   sqlite_shared [-t SECONDS] [-w WRITERS] [-r READERS] [-1] [DIRECTORY]
  *

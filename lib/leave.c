@@ -1,0 +1,92 @@
+/* leave.c - a hold ends, and LANE leaves us. See leave.h.
+ *
+ * Order: suspend, with the writer's mark set, so that who dies in it is found; the mark goes; LANE is unlocked; the
+ * file is looked at. A hold that was forced out, or whose file was lost, does not suspend: what it would write belongs
+ * to somebody else by now. */
+#include "leave.h"
+#include "clock.h"
+#include "error.h"
+#include "lane.h"
+#include "lock.h"
+#include "log.h"
+#include "queue.h"
+#include "token.h"
+
+/* A shorter hold was looked at when it was granted: another fstat would cost a third of the whole pair. */
+#define LOOK_AGAIN_NS INT64_C(100000)
+
+const char *colockp_hold_path(const colock_hold *hold) {
+  return hold->region ? hold->region->escaped : hold->lock->path;
+}
+
+int colockp_hold_present(const colock_hold *hold) {
+  uint32_t generation = colockp_region_generation(hold->region);
+  if (generation == hold->activity.generation)
+    return 0;
+  if (generation == 0)
+    return colockp_fail(COLOCK_ELOST, 0, "%s: damaged while it was held", colockp_hold_path(hold));
+  return colockp_fail(COLOCK_EREVOKED, 0, "%s: the lock was forced from us; somebody else may have it",
+                      colockp_hold_path(hold));
+}
+
+bool colockp_hold_was_long(const colock_hold *hold, int64_t now_ns) {
+  return hold->lost || now_ns - hold->activity.since_ns >= LOOK_AGAIN_NS;
+}
+
+void colockp_hold_unmark(colock_hold *hold) {
+  if (hold->activity.token)
+    colockp_writer_clear(hold->region, hold->activity.token);
+}
+
+/* Is it the last LANE of this process, so that a suspend is due? Its file must be the lock's own still. */
+static bool leaves(colock_hold *hold) {
+  if (!hold->counted)
+    return false;
+  hold->counted = false;
+  return atomic_fetch_sub(&hold->lock->lanes, 1) == 1 && hold->region == atomic_load(&hold->lock->region) &&
+         !hold->lost && colockp_seat_look(hold) == 0;
+}
+
+/* What the lock guards is put in order. False: that failed, so whoever comes next is to find
+ * the mark of a writer that died. */
+static bool suspend(colock_hold *hold) {
+  colock *lock = hold->lock;
+  struct colockp_activity *activity = &hold->activity;
+  if (activity->state == COLOCKP_CACHED && activity->token &&
+      !colockp_writer_mark(hold->region, activity->generation, activity->token))
+    return true; /* forced out a moment ago */
+  activity->state = COLOCKP_RECALLED;
+  activity->renewed_ns = colockp_now_ns();
+  colockp_seat_show_state(hold);
+  pthread_mutex_lock(&lock->suspending);
+  int value = lock->suspend(lock->suspend_arg);
+  pthread_mutex_unlock(&lock->suspending);
+  if (value)
+    colockp_log(lock->settings.verbosity, COLOCKP_ERROR,
+                "%s: suspend failed (%d)%s", colockp_hold_path(hold), value,
+                activity->token ? ": the lock leaves as if its holder had died" : "");
+  return value == 0;
+}
+
+int colockp_hold_end(colock_hold *hold) {
+  int code = colockp_hold_present(hold), unlocked = 0;
+  bool kept = hold->activity.state == COLOCKP_CACHED, inherited = hold->file.inherited, whole = true;
+  if (code == 0 && !inherited && leaves(hold)) {
+    whole = suspend(hold);
+    code = colockp_hold_present(hold); /* it may have taken long */
+  }
+  if (code == 0 && hold->activity.mode == COLOCK_EXCLUSIVE)
+    colockp_queue_end_phase(hold->region);
+  if (code == 0 && whole)
+    colockp_hold_unmark(hold);
+  if (!inherited) { /* inherited: the copies in children keep it, until the last one closes */
+    hold->activity.state = COLOCKP_IDLE;
+    colockp_seat_show_state(hold);
+    unlocked = colockp_lane_unlock(hold);
+  }
+  /* After the unlock: whoever waits need not wait for this too. */
+  if (code == 0 && !kept && colockp_hold_was_long(hold, colockp_now_ns()))
+    code = colockp_seat_look(hold);
+  code = code == COLOCK_ESYSTEM ? COLOCK_ELOST : code;
+  return code ? code : unlocked;
+}
