@@ -1,6 +1,8 @@
 /* error.c - this thread's last failure, and the words for the codes.
  *
- * One buffer a thread, no allocation: a failure can be told when memory is what failed. errno is left as it was found.
+ * One buffer a thread, made with its first failure: thread-local storage itself has to be small, or a program that has
+ * not been linked with the library cannot load it any more. Where there is no memory for it, the words of the code have
+ * to do. errno is left as it was found.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
@@ -9,17 +11,43 @@
 #include "colock.h"
 #include "utf8.h"
 #include <errno.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define MESSAGE_SIZE 2048 /* a whole escaped path and a sentence around it */
 
 static _Thread_local struct {
   int errno_value;
-  char message[MESSAGE_SIZE];
+  char *buffer;        /* MESSAGE_SIZE bytes, or NULL */
+  const char *message; /* in the buffer, or constant; NULL: nothing has failed yet */
 } failure;
+
+static pthread_key_t at_exit; /* of a thread */
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static bool have_key;
+
+static void forget(void *buffer) {
+  failure.buffer = NULL;
+  failure.message = NULL;
+  free(buffer);
+}
+
+static void make_key(void) { have_key = pthread_key_create(&at_exit, forget) == 0; }
+
+/* Not by colockp_system: what tests fail there must still be told. */
+static char *make_buffer(void) {
+  pthread_once(&once, make_key);
+  char *buffer = have_key ? malloc(MESSAGE_SIZE) : NULL;
+  if (buffer && pthread_setspecific(at_exit, buffer) != 0) {
+    free(buffer);
+    buffer = NULL;
+  }
+  return buffer;
+}
 
 static const char *const clauses[] = {
   [COLOCK_OK] = "success",
@@ -52,17 +80,22 @@ const char *colock_strerror(int code) {
   return clauses[code];
 }
 
-const char *colock_last_message(void) { return failure.message; }
+const char *colock_last_message(void) { return failure.message ? failure.message : ""; }
 
 int colock_last_errno(void) { return failure.errno_value; }
 
 /* Keep what snprintf wrote, but for a character that it cut in two. `written` is what it returned. */
-static void keep(const char *text, int written) {
+static void keep(int code, const char *text, int written) {
   size_t length = written < 0 ? 0 : (size_t)written;
+  if (!failure.buffer)
+    failure.buffer = make_buffer();
+  failure.message = failure.buffer ? failure.buffer : colock_strerror(code);
+  if (!failure.buffer)
+    return;
   if (length >= MESSAGE_SIZE)
     length = colockp_utf8_whole(text, MESSAGE_SIZE - 1);
-  memcpy(failure.message, text, length);
-  failure.message[length] = '\0';
+  memcpy(failure.buffer, text, length);
+  failure.buffer[length] = '\0';
 }
 
 int colockp_fail(int code, int errno_value, const char *format, ...) {
@@ -71,7 +104,7 @@ int colockp_fail(int code, int errno_value, const char *format, ...) {
   va_list arguments;
   va_start(arguments, format);
   errno = errno_value;
-  keep(text, vsnprintf(text, sizeof text, format, arguments));
+  keep(code, text, vsnprintf(text, sizeof text, format, arguments));
   va_end(arguments);
   failure.errno_value = errno_value;
   errno = saved;
@@ -79,7 +112,7 @@ int colockp_fail(int code, int errno_value, const char *format, ...) {
 }
 
 int colockp_fail_again(int code, const char *prefix) {
-  return colockp_fail(code, failure.errno_value, "%s: %s", prefix, failure.message);
+  return colockp_fail(code, failure.errno_value, "%s: %s", prefix, colock_last_message());
 }
 
 int colockp_code_of_errno(int errno_value) {

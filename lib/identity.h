@@ -17,7 +17,8 @@ void colockp_text_copy(char *field, size_t size, const char *text);
  * here: another host, another pid namespace, no /proc. */
 int colockp_process_stopped(const struct colockp_identity *identity);
 
-/* For what the fast path reads: no call to find it, in a shared library either. */
+/* For what the fast path reads: no call to find it, in a shared library either. Such a library can only be loaded late
+ * if all that it has of thread-local storage is small (glibc: 512 bytes for all). */
 #define COLOCKP_FAST_LOCAL _Thread_local __attribute__((tls_model("initial-exec")))
 
 int32_t colockp_tid(void);         /* cached gettid */

@@ -98,7 +98,8 @@ libcolockp_la_CFLAGS = $(AM_CFLAGS) $(YAML_CFLAGS)
 lib_LTLIBRARIES += libcolock.la
 libcolock_la_SOURCES =
 libcolock_la_LIBADD = libcolockp.la $(YAML_LIBS) $(PTHREAD_LIBS)
-libcolock_la_LDFLAGS = -no-undefined -version-info $(COLOCK_VERSION_INFO) \
+# nodelete: threads of ours may run, and end, after a program has let go of a library that it loaded.
+libcolock_la_LDFLAGS = -no-undefined -version-info $(COLOCK_VERSION_INFO) -Wl,-z,nodelete \
   -Wl,--version-script=$(top_srcdir)/lib/colock.map
 EXTRA_libcolock_la_DEPENDENCIES = %D%/colock.map
 EXTRA_DIST += %D%/colock.map

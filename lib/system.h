@@ -40,7 +40,7 @@ struct colockp_system {
   int (*inotify_add_watch)(int fd, const char *path, uint32_t mask);
   int (*inotify_rm_watch)(int fd, int descriptor);
   int (*eventfd)(unsigned initial, int flags);
-  ssize_t (*read)(int fd, void *buffer, size_t size);    /* of the watch's descriptors only */
+  ssize_t (*read)(int fd, void *buffer, size_t size);    /* of descriptors for events and of inotify only */
   ssize_t (*write)(int fd, const void *buffer, size_t size);
   int (*ppoll)(struct pollfd *fds, nfds_t count, const struct timespec *relative);
   int (*pthread_create)(pthread_t *thread, const pthread_attr_t *attributes, void *(*body)(void *), void *arg);

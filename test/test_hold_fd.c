@@ -2,12 +2,14 @@
 #define _GNU_SOURCE
 #include "agent.h"
 #include "fault.h"
+#include "lock.h"
 #include "support.h"
 #include "system.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -275,6 +277,22 @@ START_TEST(everyone_who_waits_is_told_of_at_once) {
 }
 END_TEST
 
+/* When no hold wants to be told any more the thread rests, until one does. */
+START_TEST(it_tells_after_its_thread_has_rested) {
+  have_hold("timeout", "10s", COLOCK_EXCLUSIVE);
+  descriptor();
+  must(colock_release(hold));
+  for (int64_t limit = test_now_ms() + 20000; !(lock->cache.attention & COLOCKP_PARKED); sched_yield())
+    ck_assert_int_lt(test_now_ms(), limit);
+  must(colock_try_acquire(lock, COLOCK_EXCLUSIVE, &hold));
+  int fd = descriptor();
+  struct agent *agent = waiting("x");
+  ck_assert(readable(fd, SOON_MS));
+  end();
+  granted(agent);
+}
+END_TEST
+
 START_TEST(lock_that_is_kept_tells_for_its_next_hold_alone) {
   have_hold("auto_release", "true", COLOCK_EXCLUSIVE);
   struct agent *agent = waiting("x");
@@ -413,6 +431,7 @@ static void fill(Suite *suite) {
   tcase = test_case(suite, "many", 60);
   tcase_add_test(tcase, one_thread_serves_all_holds_of_a_lock);
   tcase_add_test(tcase, everyone_who_waits_is_told_of_at_once);
+  tcase_add_test(tcase, it_tells_after_its_thread_has_rested);
   tcase_add_test(tcase, lock_that_is_kept_tells_for_its_next_hold_alone);
   tcase_add_test(tcase, closed_lock_tells_no_more_and_does_no_harm);
   tcase = test_case(suite, "none", 60);

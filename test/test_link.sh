@@ -28,6 +28,24 @@ if test -f "$abs_top_builddir/.libs/libcolock.so"; then
   ok shared_link compile -o "$scratch/shared" "$program" $(flags --cflags --libs)
   ok shared_link_uses_the_library needs_library "$scratch/shared"
   ok shared_program_runs env LD_LIBRARY_PATH="$dest$libdir" "$scratch/shared" "$PACKAGE_VERSION" "$scratch/test.lock"
+  # As a plug-in's or an interpreter's: little is left then of thread-local storage that is found without a call.
+  cat >"$scratch/late.c" <<'END'
+#include <dlfcn.h>
+#include <stdio.h>
+int main(int argc, char **argv) {
+  void *library = argc > 1 ? dlopen(argv[1], RTLD_NOW) : NULL;
+  int (*version)(void) = 0;
+  if (library)
+    *(void **)&version = dlsym(library, "colock_version");
+  if (!version)
+    return fprintf(stderr, "%s\n", dlerror()), 1;
+  return version() == 0 || dlclose(library) != 0;
+}
+END
+  small_thread_local_storage() { test "$((0x$(objdump -p "$1" | awk '$1 == "TLS" { getline; print substr($4, 3) }')))" -le 128; }
+  ok late_program compile -o "$scratch/late" "$scratch/late.c" -ldl
+  ok library_can_be_loaded_late "$scratch/late" "$dest$libdir/libcolock.so"
+  ok its_thread_local_storage_is_small small_thread_local_storage "$dest$libdir/libcolock.so"
 else
   skip shared_link 'configured with --disable-shared'
 fi
