@@ -1,7 +1,7 @@
 /* bench.h - what the benches share: one run, its figures, the name of each bench.
  *
  * A bench is a function of a run that measures and prints its figures one by one. It works in an empty directory of its
- * own, with two files: OURS is colock's, THEIRS is what it is measured against. */
+ * own, with these files: OURS is colock's, KEPT too, with auto_release, THEIRS is what it is measured against. */
 #ifndef COLOCK_BENCH_H
 #define COLOCK_BENCH_H
 
@@ -10,6 +10,7 @@
 #include <stddef.h>
 
 #define OURS   "ours.lock"
+#define KEPT   "kept.lock"
 #define THEIRS "theirs"
 
 struct run {
@@ -20,6 +21,15 @@ struct run {
   int aims, met;
 };
 
+/* What a program consists of, and `all of it` means. */
+struct bench {
+  const char *name, *what;
+  void (*measure)(struct run *run);
+};
+enum { MOST_BENCHES = 32 };
+extern const struct bench benches[];
+extern const int bench_count;
+
 enum judged { RATIO, OURS_ALONE, DIFFERENCE }; /* ours / theirs; ours; ours - theirs */
 
 struct figure {
@@ -27,10 +37,12 @@ struct figure {
   const char *unit;     /* of ours and theirs */
   double ours, theirs;  /* theirs NAN: there is nothing to compare with */
   bool theirs_at_least; /* the run ended before they did */
+  const char *remark;   /* or NULL: why there are none, or what is different about them */
   enum judged judged;   /* what the aim is about */
   double ratio;         /* 0: ours / theirs */
   double low, high;     /* quartiles of the ratio, if it is the median of many; else 0 */
-  double aim;           /* 0: none */
+  double aim;           /* 0: none, unless: */
+  bool none;            /* the aim is 0 */
   bool at_least;        /* the aim is a lower bound */
 };
 
@@ -45,6 +57,8 @@ struct series {
 void begin_section(struct run *run, const char *title, const char *beside);
 void print_figure(struct run *run, struct figure figure);
 void print_series(struct run *run, const struct series *series, struct figure figure);
+/* Nothing is measured against it, and why. */
+void print_missing(struct run *run, const char *name, const char *why);
 void print_first(const struct run *run);
 void print_last(const struct run *run);
 
@@ -58,5 +72,11 @@ void bench_death(struct run *run);
 void bench_holders(struct run *run);
 void bench_waiters(struct run *run);
 void bench_idle(struct run *run);
+void bench_cached(struct run *run);
+void bench_recall(struct run *run);
+void bench_hammer(struct run *run);
+void bench_store(struct run *run);
+void bench_memory(struct run *run);
+void bench_rest(struct run *run);
 
 #endif

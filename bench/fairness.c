@@ -4,6 +4,7 @@
  * the run, its wait is a lower bound. */
 #include "contender.h"
 #include "measure.h"
+#include "scenario.h"
 
 #include <math.h>
 
@@ -17,7 +18,7 @@ struct place {
   _Atomic bool over;
   _Atomic uint64_t crowd_grants;
   uint64_t grants; /* of the one; the first of its waits follow */
-  double waits[MOST_WAITS], longest;
+  double waits[MOST_WAITS], longest, last;
   bool cut; /* its last wait was not over when the run was */
 };
 
@@ -39,6 +40,7 @@ static void come_and_go(struct place *place, struct party *party) {
     place->contender->lock(party, place->lone_mode);
     double wait = (double)(now_ns() - start);
     place->cut = place->over;
+    place->last = wait;
     place->contender->unlock(party);
     if (place->grants < MOST_WAITS)
       place->waits[place->grants] = wait;
@@ -82,6 +84,15 @@ static struct place *measure(const struct run *run, const struct contender *cont
 /* Of the waits, in ms. */
 static double part_of(struct place *place, double q) {
   return quantile(place->waits, place->grants < MOST_WAITS ? place->grants : MOST_WAITS, q) / 1e6;
+}
+
+struct lone measure_lone(const struct run *run, const struct contender *contender, int lone_mode, int64_t hold_ns,
+                         int64_t window_ns) {
+  struct place *place = measure(run, contender, lone_mode, hold_ns, window_ns);
+  struct lone lone = { .median = part_of(place, 0.5), .longest = place->longest / 1e6 };
+  lone.cut = place->cut && place->last >= place->longest;
+  shared_free(place, sizeof *place);
+  return lone;
 }
 
 static void holding(struct run *run, int lone_mode, const char *title) {

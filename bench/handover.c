@@ -8,16 +8,16 @@
 #define _GNU_SOURCE
 #include "contender.h"
 #include "measure.h"
+#include "scenario.h"
 
 #include <sched.h>
 
 #define HOLD_NS (3 * MS) /* longer than any spinning */
 enum { MOST_TURNS = 400 };
 
-static const struct contender *const contenders[] = { &colock_contender, &waiting_contender };
-
 struct place {
   const struct run *run;
+  const struct contender *contenders[2];
   int processors;                  /* 1, 2: on so many; 0: wherever the scheduler puts them */
   uint32_t turns;                  /* of both */
   struct event held, wanted, done; /* the number of the turn */
@@ -27,12 +27,12 @@ struct place {
 
 static void hold(struct place *place, struct party *parties) {
   for (uint32_t turn = 1; turn <= place->turns; turn++) {
-    contenders[turn % 2]->lock(&parties[turn % 2], COLOCK_EXCLUSIVE);
+    place->contenders[turn % 2]->lock(&parties[turn % 2], COLOCK_EXCLUSIVE);
     event_set(&place->held, turn);
     event_await(&place->wanted, turn);
     pause_ns(HOLD_NS);
     place->released = now_ns();
-    contenders[turn % 2]->unlock(&parties[turn % 2]);
+    place->contenders[turn % 2]->unlock(&parties[turn % 2]);
     event_await(&place->done, turn);
   }
 }
@@ -41,9 +41,9 @@ static void await(struct place *place, struct party *parties) {
   for (uint32_t turn = 1; turn <= place->turns; turn++) {
     event_await(&place->held, turn);
     event_set(&place->wanted, turn);
-    contenders[turn % 2]->lock(&parties[turn % 2], COLOCK_EXCLUSIVE);
+    place->contenders[turn % 2]->lock(&parties[turn % 2], COLOCK_EXCLUSIVE);
     place->waits[turn % 2][(turn - 1) / 2] = (double)(now_ns() - place->released) / 1e3;
-    contenders[turn % 2]->unlock(&parties[turn % 2]);
+    place->contenders[turn % 2]->unlock(&parties[turn % 2]);
     event_set(&place->done, turn);
   }
 }
@@ -68,20 +68,22 @@ static void take_part(struct team *team, int index, void *arg) {
   if (place->processors)
     stay_on(index % place->processors);
   for (int i = 0; i < 2; i++)
-    contenders[i]->open(&parties[i], place->run, index);
+    place->contenders[i]->open(&parties[i], place->run, index);
   team_meet(team);
   (index == 0 ? hold : await)(place, parties);
 }
 
-static void measure(struct run *run, int processors, struct series *median, struct series *worst, int rounds) {
-  median->count = worst->count = rounds;
-  fresh_files();
-  for (int i = 0; i < rounds; i++) {
+void measure_handover(const struct run *run, const struct contender *theirs, int processors, int turns,
+                      struct series *median, struct series *worst) {
+  fresh_files_for(run, theirs);
+  for (int i = 0; i < median->count; i++) {
     struct place *place = shared_new(sizeof *place);
     struct team team;
     place->run = run;
+    place->contenders[0] = &colock_contender;
+    place->contenders[1] = theirs;
     place->processors = processors;
-    place->turns = run->quick ? 100 : MOST_TURNS;
+    place->turns = (uint32_t)turns * 2;
     team_start(&team, 2, take_part, place);
     team_go(&team);
     team_end(&team);
@@ -91,6 +93,11 @@ static void measure(struct run *run, int processors, struct series *median, stru
     worst->theirs[i] = quantile(place->waits[1], place->turns / 2, 0.99);
     shared_free(place, sizeof *place);
   }
+}
+
+static void measure(struct run *run, int processors, struct series *median, struct series *worst, int rounds) {
+  median->count = worst->count = rounds;
+  measure_handover(run, &waiting_contender, processors, run->quick ? 50 : MOST_TURNS / 2, median, worst);
 }
 
 void bench_handover(struct run *run) {

@@ -123,8 +123,10 @@ void team_meet(struct team *team) {
   event_await(&meeting->open, 1);
 }
 
+void team_ready(struct team *team) { event_await(&team->meeting->ready, 1); }
+
 void team_go(struct team *team) {
-  event_await(&team->meeting->ready, 1);
+  team_ready(team);
   event_set(&team->meeting->open, 1);
 }
 

@@ -37,7 +37,8 @@ struct team {
 typedef void (*team_work)(struct team *team, int index, void *arg);
 void team_start(struct team *team, int count, team_work work, void *arg);
 void team_meet(struct team *team);        /* in a member */
-void team_go(struct team *team);          /* when all are ready */
+void team_ready(struct team *team);       /* wait until all are */
+void team_go(struct team *team);          /* let them go, when all are ready */
 void team_end(struct team *team);         /* when all have ended */
 void team_kill(struct team *team);
 int64_t team_cpu_ns(const struct team *team); /* that it has used so far, all threads */

@@ -1,9 +1,12 @@
 /* output.c - the figures as a table, or as JSON; each as soon as it is known. */
+#define _GNU_SOURCE
 #include "bench.h"
 #include "measure.h"
 
 #include <math.h>
 #include <stdio.h>
+#include <sys/utsname.h>
+#include <unistd.h>
 
 void begin_section(struct run *run, const char *title, const char *beside) {
   run->section = title;
@@ -22,6 +25,8 @@ static double judged_of(const struct figure *f) {
   }
 }
 
+static bool has_aim(const struct figure *f) { return f->aim > 0 || f->none; }
+
 static bool is_met(const struct figure *f) {
   return f->at_least ? judged_of(f) >= f->aim : judged_of(f) <= f->aim;
 }
@@ -30,32 +35,35 @@ static int decimals(double value) { return value < 10 ? 2 : value < 1000 ? 1 : 0
 
 static void print_row(const struct figure *f) {
   char theirs[32] = "", ratio[32] = "", quartiles[32] = "", aim[32] = "";
-  if (!isnan(f->theirs)) {
+  if (!isnan(f->theirs))
     snprintf(theirs, sizeof theirs, "%s%.*f", f->theirs_at_least ? ">" : "", decimals(f->theirs), f->theirs);
+  if (isfinite(ratio_of(f)))
     snprintf(ratio, sizeof ratio, "%s%.*f", f->theirs_at_least ? "<" : "", ratio_of(f) < 0.1 ? 4 : 2, ratio_of(f));
-  }
   if (f->high > 0)
     snprintf(quartiles, sizeof quartiles, "%.2f-%.2f", f->low, f->high);
-  if (f->aim > 0) {
+  if (has_aim(f)) {
     const char *bound = f->at_least ? ">=" : "<=";
     if (f->judged == RATIO)
       snprintf(aim, sizeof aim, "%s %.2f", bound, f->aim);
     else
       snprintf(aim, sizeof aim, "%s %s%g %s", bound, f->judged == DIFFERENCE ? "theirs+" : "", f->aim, f->unit);
   }
-  printf("  %-45s %9.*f %9s %-3s %7s %-10s %-15s %s\n", f->name, decimals(f->ours), f->ours, theirs, f->unit, ratio,
-         quartiles, aim, f->aim > 0 ? is_met(f) ? "met" : "MISSED" : "");
+  printf("  %-45s %9.*f %9s %-3s %7s %-10s %-15s %s%s\n", f->name, decimals(f->ours), f->ours, theirs, f->unit, ratio,
+         quartiles, aim, has_aim(f) ? is_met(f) ? "met" : "MISSED" : "", f->remark ? f->remark : "");
 }
 
 static void print_object(const struct run *run, const struct figure *f) {
   printf("%s\n{\"bench\":\"%s\",\"name\":\"%s\",\"beside\":\"%s\",\"unit\":\"%s\",\"ours\":%.6g",
          run->printed ? "," : "", run->section, f->name, run->beside, f->unit, f->ours);
   if (!isnan(f->theirs))
-    printf(",\"theirs\":%.6g,\"theirs_at_least\":%s,\"ratio\":%.6g", f->theirs, f->theirs_at_least ? "true" : "false",
-           ratio_of(f));
+    printf(",\"theirs\":%.6g,\"theirs_at_least\":%s", f->theirs, f->theirs_at_least ? "true" : "false");
+  if (isfinite(ratio_of(f)))
+    printf(",\"ratio\":%.6g", ratio_of(f));
+  if (f->remark)
+    printf(",\"remark\":\"%s\"", f->remark);
   if (f->high > 0)
     printf(",\"ratio_low\":%.6g,\"ratio_high\":%.6g", f->low, f->high);
-  if (f->aim > 0)
+  if (has_aim(f))
     printf(",\"aim\":{\"of\":\"%s\",\"%s\":%g,\"met\":%s}",
            f->judged == RATIO ? "ratio" : f->judged == OURS_ALONE ? "ours" : "ours-theirs",
            f->at_least ? "at_least" : "at_most", f->aim, is_met(f) ? "true" : "false");
@@ -68,7 +76,7 @@ void print_figure(struct run *run, struct figure figure) {
   else
     print_row(&figure);
   run->printed++;
-  if (figure.aim > 0) {
+  if (has_aim(&figure)) {
     run->aims++;
     run->met += is_met(&figure);
   }
@@ -93,9 +101,35 @@ void print_series(struct run *run, const struct series *series, struct figure fi
   print_figure(run, figure);
 }
 
-void print_first(const struct run *run) {
+void print_missing(struct run *run, const char *name, const char *why) {
   if (run->json)
-    printf("{\"version\":2,\"quick\":%s,\"figures\":[", run->quick ? "true" : "false");
+    printf("%s\n{\"missing\":\"%s\",\"why\":\"%s\"}", run->printed ? "," : "", name, why);
+  else
+    printf("  %-45s missing: %s\n", name, why);
+  run->printed++;
+  fflush(stdout);
+}
+
+/* "Xeon, 2 processors, Linux 6.1 x86_64" */
+static void describe_machine(char *text, size_t size) {
+  char line[256], model[128] = "unknown processor";
+  struct utsname system;
+  FILE *file = fopen("/proc/cpuinfo", "re");
+  while (file && fgets(line, sizeof line, file))
+    if (sscanf(line, "model name : %127[^\n\"\\]", model) == 1)
+      break;
+  if (file)
+    fclose(file);
+  uname(&system);
+  snprintf(text, size, "%s, %ld processors, %s %s %s", model, sysconf(_SC_NPROCESSORS_ONLN), system.sysname,
+           system.release, system.machine);
+}
+
+void print_first(const struct run *run) {
+  char machine[512];
+  describe_machine(machine, sizeof machine);
+  if (run->json)
+    printf("{\"version\":3,\"quick\":%s,\"machine\":\"%s\",\"figures\":[", run->quick ? "true" : "false", machine);
   else
     printf("%-47s %9s %9s %-3s %7s %-10s %-15s%s\n", "", "colock", "beside", "", "ratio", "quartiles", "aim",
            run->quick ? " (quick: rough)" : "");

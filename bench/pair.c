@@ -13,23 +13,7 @@
 
 enum { MOST_SEATS = 1001 };
 
-typedef void (*work)(void *arg, int repeats);
-
-static void compare(struct run *run, struct figure figure, work ours, work bare, void *arg, int repeats) {
-  struct series series = { .count = run->quick ? 11 : MOST_ROUNDS };
-  ours(arg, repeats);
-  bare(arg, repeats);
-  for (int i = 0; i < series.count; i++) {
-    int64_t t0 = now_ns();
-    ours(arg, repeats);
-    int64_t t1 = now_ns();
-    bare(arg, repeats);
-    int64_t t2 = now_ns();
-    series.ours[i] = (double)(t1 - t0) / repeats;
-    series.theirs[i] = (double)(t2 - t1) / repeats;
-  }
-  print_series(run, &series, figure);
-}
+static int rounds_of(const struct run *run) { return run->quick ? 11 : MOST_ROUNDS; }
 
 /* ---- acquire and release ---- */
 
@@ -97,8 +81,8 @@ void bench_pair(struct run *run) {
     for (pair.mode = COLOCK_SHARED; pair.mode <= COLOCK_EXCLUSIVE; pair.mode++) {
       snprintf(name, sizeof name, "%s, %d open seat%s", pair.mode == COLOCK_SHARED ? "shared" : "exclusive", counts[i],
                counts[i] == 1 ? "" : "s");
-      compare(run, (struct figure){ .name = name, .unit = "ns", .aim = 1.6 }, colock_pair, bare_pair, &pair,
-              run->quick ? 100 : 200);
+      take_turns(run, (struct figure){ .name = name, .unit = "ns", .aim = 1.6 }, colock_pair, bare_pair, &pair,
+                 rounds_of(run), run->quick ? 100 : 200);
     }
     close_seats(&pair, counts[i], false);
   }
@@ -116,8 +100,8 @@ void bench_holders(struct run *run) {
     open_seats(pair, run, seats, true);
     pair->mode = COLOCK_SHARED;
     snprintf(name, sizeof name, "shared, beside %d shared", counts[i]);
-    compare(run, (struct figure){ .name = name, .unit = "ns" }, colock_pair, bare_pair, pair,
-            counts[i] > 100 ? 20 : 100);
+    take_turns(run, (struct figure){ .name = name, .unit = "ns" }, colock_pair, bare_pair, pair, rounds_of(run),
+               counts[i] > 100 ? 20 : 100);
     close_seats(pair, seats, true);
   }
   free(pair);
@@ -173,6 +157,6 @@ static void bare_opening(void *arg, int repeats) {
 void bench_open(struct run *run) {
   fresh_files();
   begin_section(run, "opening", "the same system calls with nothing between them");
-  compare(run, (struct figure){ .name = "open, first acquire, release, close", .unit = "ns", .aim = 2.0 },
-          colock_opening, bare_opening, run, run->quick ? 5 : 10);
+  take_turns(run, (struct figure){ .name = "open, first acquire, release, close", .unit = "ns", .aim = 2.0 },
+             colock_opening, bare_opening, run, rounds_of(run), run->quick ? 5 : 10);
 }

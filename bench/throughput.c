@@ -4,11 +4,12 @@
  * longest wait are taken from the same run. */
 #include "contender.h"
 #include "measure.h"
+#include "scenario.h"
 
 #include <math.h>
 #include <stdio.h>
 
-enum { MOST_PROCESSES = 8 };
+enum { MOST_PROCESSES = 64 };
 
 struct place {
   const struct run *run;
@@ -54,15 +55,11 @@ static void take_part(struct team *team, int index, void *arg) {
   place->of[index].longest = longest;
 }
 
-struct result {
-  double rate, deviation, longest; /* a second; % of the mean; ms */
-};
-
-static struct result measure(const struct run *run, const struct contender *contender, int processes, int64_t work_ns,
-                             int64_t window_ns) {
+struct throughput measure_throughput(const struct run *run, const struct contender *contender, int processes,
+                                     int64_t work_ns, int64_t window_ns) {
   struct place *place = shared_new(sizeof *place);
   struct team team;
-  struct result result = { 0 };
+  struct throughput result = { 0 };
   double sum = 0;
   place->run = run;
   place->contender = contender;
@@ -92,7 +89,7 @@ struct comparison {
   struct series rate, deviation, longest;
 };
 
-static void enter(struct comparison *c, int round, struct result ours, struct result theirs) {
+static void enter(struct comparison *c, int round, struct throughput ours, struct throughput theirs) {
   c->rate.count = c->deviation.count = c->longest.count = round + 1;
   c->rate.ours[round] = ours.rate;
   c->rate.theirs[round] = theirs.rate;
@@ -102,41 +99,65 @@ static void enter(struct comparison *c, int round, struct result ours, struct re
   c->longest.theirs[round] = theirs.longest;
 }
 
-static void print(struct run *run, const struct comparison *c, int processes, const char *beside, double rate_aim,
-                  bool all) {
-  char title[96];
-  snprintf(title, sizeof title, "%d processes without a pause%s", processes,
-           all ? "" : ", 20 us of work under the lock, 20 us beside it");
+struct aims {
+  double rate, deviation, longest; /* of the ratio; %; of the ratio, or, if it is absolute, ms. 0: none */
+  bool absolute;
+};
+
+static void print(struct run *run, const struct comparison *c, const char *title, const char *beside,
+                  struct aims aims) {
   begin_section(run, title, beside);
   print_series(run, &c->rate,
-               (struct figure){ .name = "holds a second", .unit = "/s", .aim = rate_aim, .at_least = true });
+               (struct figure){ .name = "holds a second", .unit = "/s", .aim = aims.rate, .at_least = true });
   print_series(run, &c->deviation,
                (struct figure){ .name = "largest deviation from an equal share", .unit = "%", .judged = OURS_ALONE,
-                                .aim = all ? 10 : 0 });
+                                .aim = aims.deviation });
   print_series(run, &c->longest,
-               (struct figure){ .name = "longest wait", .unit = "ms", .aim = all ? 0.5 : 0 });
+               (struct figure){ .name = "longest wait", .unit = "ms", .aim = aims.longest,
+                                .judged = aims.absolute ? OURS_ALONE : RATIO });
 }
 
-static void compare(struct run *run, int processes, int64_t work_ns, int64_t window_ns, int rounds, double rate_aim) {
+static void compare(struct run *run, int processes, int64_t work_ns, int64_t window_ns, int rounds, struct aims aims) {
   static struct comparison waiting, spinning;
+  char title[96];
+  snprintf(title, sizeof title, "%d processes without a pause%s", processes,
+           work_ns ? ", 20 us of work under the lock, 20 us beside it" : "");
   fresh_files();
   for (int i = 0; i < rounds; i++) {
-    struct result ours = measure(run, &colock_contender, processes, work_ns, window_ns);
-    enter(&waiting, i, ours, measure(run, &waiting_contender, processes, work_ns, window_ns));
-    enter(&spinning, i, ours, measure(run, &spinning_contender, processes, work_ns, window_ns));
+    struct throughput ours = measure_throughput(run, &colock_contender, processes, work_ns, window_ns);
+    enter(&waiting, i, ours, measure_throughput(run, &waiting_contender, processes, work_ns, window_ns));
+    enter(&spinning, i, ours, measure_throughput(run, &spinning_contender, processes, work_ns, window_ns));
   }
-  print(run, &waiting, processes, BESIDE_WAITING, rate_aim, work_ns == 0);
-  print(run, &spinning, processes, BESIDE_SPINNING, rate_aim, work_ns == 0);
+  print(run, &waiting, title, BESIDE_WAITING, aims);
+  print(run, &spinning, title, BESIDE_SPINNING, aims);
 }
 
 void bench_throughput(struct run *run) {
   int64_t window = run->quick ? SEC : 5 * SEC;
-  compare(run, 2, 0, window, run->quick ? 1 : 3, 0.6);
-  compare(run, 8, 0, window, run->quick ? 1 : 3, 0.5);
+  int rounds = run->quick ? 1 : 3;
+  compare(run, 2, 0, window, rounds, (struct aims){ .rate = 0.6, .deviation = 10, .longest = 0.5 });
+  compare(run, 8, 0, window, rounds, (struct aims){ .rate = 0.5, .deviation = 10, .longest = 0.5 });
 }
 
 void bench_work(struct run *run) {
   int64_t window = run->quick ? SEC / 2 : SEC;
-  compare(run, 2, 20 * US, window, run->quick ? 1 : 3, 0.9);
-  compare(run, 8, 20 * US, window, run->quick ? 1 : 3, 0.9);
+  compare(run, 2, 20 * US, window, run->quick ? 1 : 3, (struct aims){ .rate = 0.9 });
+  compare(run, 8, 20 * US, window, run->quick ? 1 : 3, (struct aims){ .rate = 0.9 });
+}
+
+void bench_hammer(struct run *run) {
+  static const int counts[] = { 2, 8 };
+  static struct comparison comparison;
+  int64_t window = run->quick ? SEC : 5 * SEC;
+  for (size_t n = 0; n < sizeof counts / sizeof *counts; n++) {
+    char title[96];
+    snprintf(title, sizeof title, "%d processes without a pause, with auto_release", counts[n]);
+    fresh_files();
+    for (int i = 0; i < (run->quick ? 1 : 3); i++) {
+      struct throughput ours = measure_throughput(run, &kept_contender, counts[n], 0, window);
+      enter(&comparison, i, ours, measure_throughput(run, &waiting_contender, counts[n], 0, window));
+    }
+    print(run, &comparison, title, BESIDE_WAITING,
+          (struct aims){ .rate = 3, .deviation = 10, .longest = 20, .absolute = true });
+  }
 }

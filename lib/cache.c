@@ -162,10 +162,8 @@ static int convert(colock_hold *seat, int mode, int priority) {
     colockp_seat_show_state(seat);
     return code;
   }
-  if (mode == COLOCK_SHARED) {
-    seat->activity.token = 0;
+  if (mode == COLOCK_SHARED)
     colockp_queue_released(region);
-  }
   int64_t since_ns = seat->lane_since_ns;
   colockp_grant(seat, mode, priority);
   seat->lane_since_ns = since_ns; /* converting it gives no new minimum */

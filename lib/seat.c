@@ -234,6 +234,8 @@ static int open_seat(struct colock_hold *seat, off_t *size) {
   int error = colockp_fd_open(&seat->file, true, region->directory.fd, region->name, flags, 0);
   if (error == ENOENT || error == ELOOP) /* even if the name is back by now: start over */
     return colockp_fail(COLOCK_ELOST, error, "%s: the lock file was deleted or replaced", region->escaped);
+  if (error && colockp_region_named(region) == COLOCK_ELOST) /* a file that we may not write is there now */
+    return COLOCK_ELOST;
   if (error)
     return colockp_region_fail(region, error, "open a seat");
   if (colockp_system.fstat(seat->file.fd, &st) != 0)

@@ -110,16 +110,18 @@ START_TEST(reader_elsewhere_is_in_the_way_of_a_kept_reader_that_is_to_write) {
 }
 END_TEST
 
-/* It kept LANE as it was, unseen, until its descriptor was closed: and that rings nobody. */
+/* It kept LANE as it was, unseen, until its descriptor was closed: that rings nobody. */
 START_TEST(lock_that_could_not_be_converted_is_let_go) {
   colockp_system.fcntl_lock = observed_lock;
   have_other();
   keep(lock, _i);
   colock_hold *hold = NULL;
+  lane_calls[2] = 0;
   atomic_store(&failing_errno, ENOLCK);
   must_be(COLOCK_ENOLOCKS, colock_try_acquire(lock, COLOCK_SHARED + COLOCK_EXCLUSIVE - _i, &hold));
   atomic_store(&failing_errno, 0);
   ck_assert_ptr_null(hold);
+  ck_assert_int_eq(lane_calls[2], 1);
   ck_assert(!test_lane_taken(path));
   ck_assert_int_eq(can("x"), COLOCK_OK);
   keep(lock, COLOCK_SHARED);

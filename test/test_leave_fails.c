@@ -64,16 +64,22 @@ START_TEST(what_was_forced_out_is_not_suspended) {
 }
 END_TEST
 
+static void *release(void *hold) { return (void *)(intptr_t)colock_release(hold); }
+
 START_TEST(what_was_forced_out_during_its_suspend_stays_abandoned) {
-  have(true, "20ms");
-  keep(lock, COLOCK_EXCLUSIVE);
+  pthread_t thread;
+  void *code = NULL;
+  have(_i, "20ms");
   seen.blocks = true;
+  ck_assert_int_eq(pthread_create(&thread, NULL, release, kept_acquire(lock, COLOCK_EXCLUSIVE)), 0);
   await_that(seen.calls == 1);
   must(colock_force_unlock(path, "test", NULL));
   ck_assert_int_eq(abandoned_elsewhere(), 1); /* it was writing */
   seen.blocks = false;
-  await_that(parked(lock));
-  keep(lock, COLOCK_EXCLUSIVE);
+  pthread_join(thread, &code);
+  ck_assert_int_eq((intptr_t)code, _i ? COLOCK_OK : COLOCK_EREVOKED);
+  if (_i) await_that(parked(lock));
+  must(colock_release(kept_acquire(lock, COLOCK_EXCLUSIVE)));
   ck_assert_int_eq(abandoned_elsewhere(), 0);
   colock_close(lock);
 }
@@ -236,8 +242,6 @@ START_TEST(suspend_without_its_thread_is_refused) {
 }
 END_TEST
 
-static void *release(void *hold) { return (void *)(intptr_t)colock_release(hold); }
-
 /* A suspend may take its time: nobody takes the lock away from one that only lets go. */
 START_TEST(suspend_is_never_stale) {
   colock_config *config = test_config("auto_release", _i ? "true" : "false", "idle_timeout", "20ms", "stale_timeout",
@@ -271,7 +275,7 @@ static void fill(Suite *suite) {
   tcase_add_loop_test(tcase, failed_suspend_leaves_as_if_the_writer_had_died, first, end);
   tcase_add_loop_test(tcase, writer_that_dies_in_its_suspend_is_told_of, 0, 2);
   tcase_add_loop_test(tcase, what_was_forced_out_is_not_suspended, 0, 2);
-  tcase_add_test(tcase, what_was_forced_out_during_its_suspend_stays_abandoned);
+  tcase_add_loop_test(tcase, what_was_forced_out_during_its_suspend_stays_abandoned, 0, 2);
   tcase_add_loop_test(tcase, what_lost_its_file_is_not_suspended, 0, 3);
   tcase_add_test(tcase, kept_readers_of_a_file_that_was_replaced_are_not_suspended);
   tcase_add_test(tcase, file_that_comes_back_is_suspended_again);

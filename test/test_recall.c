@@ -170,23 +170,19 @@ START_TEST(it_is_used_again_for_a_moment_and_then_let_go) {
 }
 END_TEST
 
-/* Its recall found the lock in use, and nothing to be let go. Unheard, it would wait until the next look without a
- * reason, half a second on average. */
 START_TEST(recall_that_came_while_it_was_in_use_is_heard) {
-  int late = 0;
   have();
-  for (int i = 0; i < 16; i++) {
+  for (int i = 0; i < 10; i++) {
     keep(lock, COLOCK_EXCLUSIVE);
     colock_hold *hold = kept_acquire(lock, COLOCK_EXCLUSIVE);
-    int64_t end_ns = lasts_ms(hold, 40);
+    int64_t end_ns = lasts_ms(hold, 30);
     agent_send(other, "acquire x 7000");
     test_await_waiters(path, 1);
     must(colock_release(hold));
     ck_assert_int_eq(agent_answer(other), COLOCK_OK);
-    late += colockp_now_ns() > end_ns + 200 * MS;
+    ck_assert_int_ge(colockp_now_ns(), end_ns);
     ck_assert_int_eq(agent_call(other, "release 0"), COLOCK_OK);
   }
-  ck_assert_int_lt(late, 6);
   colock_close(lock);
 }
 END_TEST
@@ -220,15 +216,25 @@ START_TEST(after_that_moment_who_waits_goes_first) {
 }
 END_TEST
 
+/* The thread has seen who waits, and nothing to be let go. Untold, it would look again when it looks for a replaced file:
+ * half a second later on average. Nobody else is there to ask again: the waiter is nothing but words. */
 START_TEST(who_keeps_it_for_that_moment_sees_to_its_end) {
+  int late = 0;
   have();
-  colock_hold *hold = kept_acquire(lock, COLOCK_EXCLUSIVE);
-  struct line line = line_of(lock->region, 40, "w5");
-  int64_t end_ns = lasts_ms(hold, 100);
-  must(colock_release(hold));
-  await_that(!test_lane_taken(path));
-  ck_assert_int_ge(colockp_now_ns(), end_ns);
-  line_end(&line);
+  for (int i = 0; i < 12; i++) {
+    keep(lock, COLOCK_EXCLUSIVE);
+    colock_hold *hold = kept_acquire(lock, COLOCK_EXCLUSIVE);
+    struct line line = line_of(lock->region, 40, "w5");
+    if (i % 2) colockp_recall(lock->region);
+    int64_t end_ns = lasts_ms(hold, 50);
+    usleep(10000);
+    must(colock_release(hold));
+    await_that(!test_lane_taken(path));
+    ck_assert_int_ge(colockp_now_ns(), end_ns);
+    late += colockp_now_ns() > end_ns + 200 * MS;
+    line_end(&line);
+  }
+  ck_assert_int_lt(late, 5);
   colock_close(lock);
 }
 END_TEST
