@@ -42,6 +42,8 @@
  *   config_load, _env, _set, _free  |             |           | no          |
  *   report_count, entries, stat     |             |           |             | yes
  *   report_json, report_free        |             |           |             | no
+ *   stats_read, stats_reset         | yes         | yes       | yes         | yes
+ *   stats_number, _text, _bucket    | together for the same colock_stats; stats_json, stats_free: no
  *   wait_fd, wait_step, wait_free   | yes         | one thread at a time for the same colock_wait
  *   store_read, store_write         | yes         | and for the same colock_store; store_open, store_close: no
  *   strerror, last_*, version       | always: what last_* say belongs to the calling thread
@@ -74,6 +76,7 @@ typedef struct colock_hold colock_hold;     /* one granted lock */
 typedef struct colock_config colock_config; /* settings for colock_open */
 typedef struct colock_report colock_report; /* a snapshot of one lock: who holds, who waits */
 typedef struct colock_entry colock_entry;   /* one holder or waiter; lives as long as its report */
+typedef struct colock_stats colock_stats;   /* what was counted at one lock, up to one moment */
 typedef struct colock_wait colock_wait;     /* a wait that does not block: for event loops */
 typedef struct colock_store colock_store;   /* an embedded database behind a lock */
 
@@ -432,6 +435,42 @@ COLOCK_API const char *colock_entry_text(const colock_entry *entry, int field);
 COLOCK_API int64_t colock_report_stat(const colock_report *report, const char *name);
 /* The whole report as JSON, in the schema of colock(3); lives as long as the report. NULL: no memory. */
 COLOCK_API const char *colock_report_json(colock_report *report);
+
+/* What was counted at the lock file `path`, by all who ever used it, since it was made or colock_stats_reset. Counting
+ * is never off; reader-only locks and those with `enabled: false` count nothing. Creates nothing, takes no lock, holds
+ * nobody up; read permission is enough.
+ * Returns 0 and *stats, the caller's: colock_stats_free; what colock_report_read does; COLOCK_EBUSY: reset again and
+ * again meanwhile. */
+COLOCK_API int colock_stats_read(const char *path, colock_stats **stats);
+COLOCK_API void colock_stats_free(colock_stats *stats); /* NULL is fine */
+/* A number by name; -1: unknown name, or there is none.
+ * How often: "acquisitions_shared", "acquisitions_exclusive": got, colock_yield's too; of these "cached_shared",
+ * "cached_exclusive": with a lock that was kept (`auto_release`), without a system call; "busy": tried, not got;
+ * "timeouts", "cancels" (signals too), "deadlocks": waits and requests that ended so; "upgrades", "downgrades";
+ * "recalls": a kept lock was let go because somebody waited; "deaths_shared", "deaths_exclusive": owners that died
+ * holding; "forced_unlocks".
+ * How long, by mode, in "wait_shared", "wait_exclusive": times in line, however they ended; "hold_shared",
+ * "hold_exclusive": times from grant to release, those that an upgrade or a downgrade divides in two. Behind each name:
+ * "_count"; "_sum_ns"; "_p50_ns", "_p90_ns", "_p99_ns": so many per cent took no longer (a quarter above truth at
+ * most); "_max_ns": the longest; and of that one, if it is known, "_max_age_ms": how long ago it ended, "_max_pid",
+ * "_max_tid".
+ * "age_ms": how long ago the counting began. */
+COLOCK_API int64_t colock_stats_number(const colock_stats *stats, const char *name);
+/* "wait_shared_max_program" and so on: the program's name, any bytes: escape it before printing. NULL: unknown. Lives
+ * as long as stats. */
+COLOCK_API const char *colock_stats_text(const colock_stats *stats, const char *name);
+/* How many times fell into bucket `index`, from 0, of "wait_shared" and so on: those below the bound in ns that is
+ * returned and not below that of the bucket before; four buckets an octave from 64 ns to 20 hours. INT64_MAX: the last,
+ * without a bound. -1: past the last, or unknown. */
+COLOCK_API int64_t colock_stats_bucket(const colock_stats *stats, const char *times, size_t index, uint64_t *count);
+/* All of it as JSON, in the schema of colock(3); lives as long as stats. NULL: no memory. */
+COLOCK_API const char *colock_stats_json(colock_stats *stats);
+/* Begin to count anew. Who counts meanwhile is not disturbed, and nothing is lost: it counts before or after.
+ * Returns 0; COLOCK_EINVAL: NULL or empty; COLOCK_EACCES: needs write permission; COLOCK_ETIMEDOUT: another process
+ * that makes the file larger, or resets, is stuck (the message names it); COLOCK_ELOST: the file was replaced
+ * meanwhile; COLOCK_ECONFIG; FILE codes. */
+COLOCK_API int colock_stats_reset(const char *path);
+
 /* Take the lock away from whoever holds it, all holders of this generation together: the next acquires succeed while
  * the old holders still run, and may still write. `reason` is noted in the file; NULL: none. *before: what the lock
  * looked like when it was judged; may be NULL; the caller's. If nobody holds, nothing is done.

@@ -9,6 +9,7 @@
 #include "log.h"
 #include "queue_read.h"
 #include "range.h"
+#include "stats.h"
 #include "system.h"
 
 #include <errno.h>
@@ -125,6 +126,8 @@ static int get(struct colockp_wait *w, bool once) {
     code = with_seat(w, once);
     if (code == 0)
       return 0;
+    if (!once)
+      colockp_stats_failed(w->seat, code);
     struct colockp_region *region = code == COLOCK_ELOST && turns < 100 ? colockp_region_ref(w->seat->region) : NULL;
     colockp_lock_put(w->seat);
     w->seat = NULL;

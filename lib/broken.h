@@ -25,11 +25,17 @@ enum {
   COLOCKP_BREAK_TOKEN_LATE,      /* 11: the fencing token is taken after the look at the generation */
   COLOCKP_BREAK_LEAVE_SILENT,    /* 12: who gives up waiting rings nobody */
   COLOCKP_BREAK_BARGE,           /* 13: newcomers go before the queue however long its head has waited */
+  COLOCKP_BREAK_KEEP_BLIND,      /* 14: who keeps a seat does not look whether the helper saw a waiter meanwhile */
+  COLOCKP_BREAK_WANTED_LATE,     /* 15: the helper says whom it saw after the look at what is kept, not before */
+  COLOCKP_BREAK_RECALL_LATE,     /* 16: the helper reads the recall word after it has looked */
+  COLOCKP_BREAK_PARK_BLIND,      /* 17: the helper parks without another look at what is kept */
+  COLOCKP_BREAK_RECALL_NOT,      /* 18: who joins the queue does not ask for what is only kept */
   COLOCKP_BREAK_COUNT
 };
 #define COLOCKP_BROKEN(way) (COLOCKP_BREAK == COLOCKP_BREAK_##way)
 
-/* -DCOLOCKP_NO_POLLING: waiters sleep until they are rung, so that a wake-up that is lost is lost for good. */
+/* -DCOLOCKP_NO_POLLING: waiters sleep until they are rung, so that a wake-up that is lost is lost for good; and helpers
+ * until they are recalled, but for what idles. */
 #ifdef COLOCKP_NO_POLLING
 #define COLOCKP_POLLS 0
 #else

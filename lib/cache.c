@@ -1,5 +1,6 @@
 /* cache.c - see cache.h. */
 #include "cache.h"
+#include "broken.h"
 #include "clock.h"
 #include "helper.h"
 #include "identity.h"
@@ -7,6 +8,7 @@
 #include "leave.h"
 #include "queue.h"
 #include "range.h"
+#include "stats.h"
 
 static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
@@ -93,6 +95,12 @@ static bool had_its_time(const colock_hold *seat, int64_t now_ns) {
   return now_ns - seat->lane_since_ns >= COLOCKP_MINIMUM_NS;
 }
 
+/* It is let go. Because somebody waits? */
+static void count_recall(const colock_hold *seat) {
+  if (seat->forks == colockp_fork_count() && contended(seat))
+    colockp_stats_count(seat, COLOCKP_N_RECALLS);
+}
+
 static int let_go(colock_hold *seat) {
   int code = seat->forks == colockp_fork_count() ? colockp_hold_end(seat) : 0; /* else our parent's */
   colockp_lock_put(seat);
@@ -138,6 +146,7 @@ int64_t colockp_cache_look(colock *lock, const struct colockp_region *region, in
     if (!seat)
       continue;
     seat->lost |= lost && seat->region == region;
+    count_recall(seat);
     let_go(seat);
   }
   return next_ns;
@@ -182,6 +191,7 @@ static int use(colock *lock, int mode, int priority, colock_hold **seat) {
     code = colockp_lane_words_again(mine);
     if (code == 0) {
       colockp_grant_again(mine, priority, now_ns);
+      colockp_stats_count_mode(mine, COLOCKP_N_HITS);
       return 0;
     }
     may = false;
@@ -197,6 +207,7 @@ static int use(colock *lock, int mode, int priority, colock_hold **seat) {
     *seat = NULL;
     colockp_helper_kick(lock);
   } else {
+    count_recall(mine);
     colockp_hold_end(mine);
   }
   return COLOCK_EBUSY;
@@ -215,6 +226,7 @@ int colockp_cache_take(colock *lock, int mode, int priority, const char *purpose
     return COLOCK_EBUSY;
   int code = how & COLOCKP_BLOCKING ? colockp_lock_deadlock(lock, seat) : 0;
   if (code) {
+    colockp_stats_failed(seat, code);
     if (!put_in(lock, seat))
       let_go(seat);
     colockp_helper_kick(lock);
@@ -240,7 +252,8 @@ static void tell_helper(colock *lock, int mode, bool waited, int64_t minimum_ns,
   uint32_t attention = atomic_load(&lock->cache.attention);
   int64_t look_ns = atomic_load(&lock->cache.look_ns);
   int64_t idle_ns = colockp_time_add(now_ns, lock->settings.idle_timeout_ns);
-  bool late = waited || attention & COLOCKP_WANTED(mode) ? look_ns > minimum_ns
+  waited |= !COLOCKP_BROKEN(KEEP_BLIND) && attention & COLOCKP_WANTED(mode);
+  bool late = waited ? look_ns > minimum_ns
                                                          : look_ns > idle_ns && look_ns != INT64_MAX;
   if (late || attention & COLOCKP_PARKED)
     colockp_helper_kick(lock);
@@ -272,6 +285,7 @@ bool colockp_cache_keep(colock_hold *hold, int64_t now_ns) {
     return false;
   colockp_hold_unmark(hold);
   colockp_lock_uncount(hold);
+  colockp_stats_end(hold, now_ns);
   hold->activity.state = COLOCKP_CACHED;
   hold->activity.renewed_ns = now_ns;
   colockp_seat_show_state(hold);

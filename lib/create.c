@@ -132,7 +132,11 @@ static void new_header(int fd, const struct stat *st, const struct colockp_heade
   /* Nobody lives: whoever was writing died at it. */
   h->abandoned = highest_token(old->abandoned, old->writer);
   h->forced = old->forced;
-  memcpy(h->statistics_base, old->statistics_base, sizeof h->statistics_base);
+  h->slots_in_use = old->slots_in_use < capacity ? old->slots_in_use : capacity; /* what they counted stays */
+  h->statistics_epoch = old->statistics_epoch;
+  h->deaths = old->deaths + (old->writer != 0);
+  h->forced_unlocks = old->forced_unlocks;
+  h->statistics_since_wall_ns = old->statistics_since_wall_ns;
 }
 
 /* Allocation, queue, header, sync, and the magic last of all, so that a layout that is cut off is seen to be. */

@@ -12,6 +12,7 @@
 #include "range.h"
 #include "recall.h"
 #include "report.h"
+#include "stats.h"
 #include <errno.h>
 #include <string.h>
 
@@ -62,10 +63,12 @@ int colockp_force_break(struct colockp_region *region, uint32_t generation, uint
     return -still;
   if (!still)
     return COLOCKP_FORCED_NOBODY;
+  colockp_stats_forcing(region);
   if (!atomic_compare_exchange_strong(&header->generation, &word,
                                       colockp_generation_word(colockp_generation_next(generation))))
     return COLOCKP_FORCED_BEFORE;
   colockp_queue_ring_all(region); /* everyone meets on the next lane */
+  colockp_stats_forced(region);
   note(region, generation, slot, reason);
   colockp_recall(region); /* who keeps the lock unused, and who wants to be told */
   colockp_log(region->verbosity, COLOCKP_WARNING, "%s: forced: every hold of generation %u is revoked", region->escaped,

@@ -1,5 +1,6 @@
 /* helper.c - see helper.h. */
 #include "helper.h"
+#include "broken.h"
 #include "cache.h"
 #include "clock.h"
 #include "error.h"
@@ -14,7 +15,7 @@
 #include <limits.h>
 #include <string.h>
 
-#define TICK_NS  INT64_C(1000000000) /* how long it may take until a replaced file is noticed */
+#define TICK_NS  (COLOCKP_POLLS ? INT64_C(1000000000) : INT64_MAX / 2) /* how long until a replaced file is noticed */
 #define RETRY_NS INT64_C(1000000000) /* how long not to try again what every release would try in vain */
 
 static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
@@ -46,7 +47,8 @@ static void note_nameless(colock *lock, const struct colockp_region *region, boo
 /* When to look next; INT64_MAX: nothing is kept, and nobody wants to be told. */
 static int64_t look(colock *lock, const struct colockp_region *region, int64_t *tick_ns) {
   int64_t now_ns = colockp_now_ns();
-  int64_t next_ns = region->header ? say_that_we_look(lock, region, now_ns) : INT64_MAX;
+  bool late = COLOCKP_BROKEN(WANTED_LATE);
+  int64_t next_ns = region->header && !late ? say_that_we_look(lock, region, now_ns) : INT64_MAX;
   bool lost = false;
   if (now_ns >= *tick_ns) {
     lost = colockp_region_named(region) == COLOCK_ELOST;
@@ -54,6 +56,8 @@ static int64_t look(colock *lock, const struct colockp_region *region, int64_t *
     note_nameless(lock, region, lost);
   }
   next_ns = least(next_ns, colockp_cache_look(lock, region, now_ns, lost));
+  if (region->header && late)
+    next_ns = least(next_ns, say_that_we_look(lock, region, now_ns));
   next_ns = least(next_ns, colockp_event_look(lock, region, lost));
   return next_ns == INT64_MAX ? next_ns : least(next_ns, *tick_ns);
 }
@@ -61,9 +65,10 @@ static int64_t look(colock *lock, const struct colockp_region *region, int64_t *
 /* Who keeps something, or wants to be told, sees PARKED. blind: of a file that we may only read we are told nothing. */
 static void park(colock *lock, bool blind) {
   _Atomic uint32_t *word = &lock->cache.attention;
-  const struct timespec tick = { .tv_nsec = TICK_NS - 1 };
+  const struct timespec tick = { .tv_sec = TICK_NS / 1000000000 };
   uint32_t parked = atomic_fetch_or(word, COLOCKP_PARKED) | COLOCKP_PARKED;
-  bool nothing = !colockp_cache_any(lock, false) && atomic_load(&lock->cache.events) == 0;
+  bool nothing = COLOCKP_BROKEN(PARK_BLIND) ||
+                 (!colockp_cache_any(lock, false) && atomic_load(&lock->cache.events) == 0);
   if ((nothing || blind) && !atomic_load(&lock->cache.ending))
     colockp_system.futex_wait((uint32_t *)word, parked, nothing ? NULL : &tick);
   atomic_fetch_and(word, ~COLOCKP_PARKED);
@@ -87,6 +92,8 @@ static bool sleep_a_while(colock *lock, struct colockp_region *region, uint32_t 
   if (soon)
     next_ns = least(tick_ns, colockp_time_add(now_ns, lock->settings.idle_timeout_ns));
   atomic_store(&lock->cache.look_ns, next_ns);
+  if (COLOCKP_BROKEN(RECALL_LATE))
+    seen = colockp_recall_read(region);
   colockp_recall_sleep(region, seen, next_ns - now_ns);
   return true;
 }

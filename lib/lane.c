@@ -17,6 +17,7 @@
 #include "lock.h"
 #include "queue.h"
 #include "range.h"
+#include "stats.h"
 #include "token.h"
 
 #include <errno.h>
@@ -124,6 +125,7 @@ void colockp_grant_again(colock_hold *seat, int priority, int64_t now_ns) {
   activity->hold_id++;
   activity->since_wall_ns = now_ns + seat->wall_ahead_ns;
   activity->since_ns = activity->renewed_ns = now_ns;
+  colockp_stats_begin(seat, now_ns);
 }
 
 void colockp_grant(colock_hold *seat, int mode, int priority) {
@@ -133,6 +135,7 @@ void colockp_grant(colock_hold *seat, int mode, int priority) {
   seat->activity.mode = (uint32_t)mode;
   seat->activity.stale_timeout_ns = lock->settings.stale_timeout_ns;
   colockp_grant_again(seat, priority, now_ns);
+  colockp_stats_count_mode(seat, COLOCKP_N_GRANTS);
   seat->lane_since_ns = now_ns;
   atomic_store_explicit(&lock->cache.lane_since_ns, now_ns, memory_order_relaxed);
   seat->ended = 0;

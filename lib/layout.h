@@ -25,15 +25,19 @@
 #define COLOCKP_FINGERPRINT 0x10c40003u
 #define COLOCKP_PAGE        4096
 
-#define COLOCKP_SLOTS_MIN 64u
+#define COLOCKP_SLOT_SIZE   (2 * COLOCKP_PAGE)
+
+#define COLOCKP_SLOTS_MIN 32u
 #define COLOCKP_SLOTS_MAX 65536u
 
 /* Where the parts of the content lie. Offsets are those of the largest capacity, so that growth moves nothing. */
 #define COLOCKP_AT_HEADER 0
 #define COLOCKP_AT_QUEUE  COLOCKP_PAGE
 #define COLOCKP_AT_BELLS  (COLOCKP_AT_QUEUE + (int64_t)COLOCKP_SLOTS_MAX * 16)
-#define COLOCKP_AT_SLOTS  (COLOCKP_AT_BELLS + (int64_t)COLOCKP_SLOTS_MAX * 4)
-#define COLOCKP_MAPPED    ((size_t)COLOCKP_AT_SLOTS) /* header, queue and bells: what every process maps */
+#define COLOCKP_AT_BASES  (COLOCKP_AT_BELLS + (int64_t)COLOCKP_SLOTS_MAX * 4) /* a hole until statistics are reset */
+#define COLOCKP_AT_SLOTS  (COLOCKP_AT_BASES + 2 * COLOCKP_BASE_SIZE)
+#define COLOCKP_BASE_SIZE (2 * COLOCKP_PAGE)
+#define COLOCKP_MAPPED    ((size_t)COLOCKP_AT_BASES) /* header, queue and bells: what every process maps */
 
 /* Lock bytes: no byte of content is ever there. */
 #define COLOCKP_BYTE_GUARD    INT64_C(0x40000000)
@@ -119,6 +123,7 @@ struct colockp_header {
 
   /* each word that many write has a cache line of its own */
   _Alignas(64) _Atomic uint64_t generation; /* any seat, by CAS */
+  _Atomic uint64_t statistics_epoch;        /* under GUARD: how often statistics were reset; beside what all read */
   _Alignas(64) _Atomic uint64_t fence;      /* under an exclusive LANE: the last fencing token */
   _Atomic uint64_t ceiling;                 /* under an exclusive LANE: tokens up to here may be handed out; synced */
   _Alignas(64) _Atomic uint64_t ticket;     /* any seat, by fetch_add */
@@ -134,8 +139,12 @@ struct colockp_header {
   _Atomic uint64_t abandoned;               /* highest token whose holder died or was forced out; 0 none */
 
   _Alignas(64) struct colockp_forced forced;
-  unsigned char reserved2[1024 - 640 - sizeof(struct colockp_forced)];
-  unsigned char statistics_base[COLOCKP_PAGE - 1024]; /* under GUARD: what a reset subtracts */
+  /* the statistics that belong to no slot (stats.h) */
+  _Atomic uint64_t deaths;                  /* any seat: exclusive holders that died; also by a layout */
+  _Atomic uint64_t forced_unlocks;          /* any seat */
+  _Atomic uint64_t forced_token;            /* any seat: of the last one that was forced out: it did not die */
+  _Atomic int64_t statistics_since_wall_ns; /* under GUARD: the last reset; 0: none */
+  unsigned char reserved2[COLOCKP_PAGE - 928];
 };
 
 #define COLOCKP_GUARD_NO_SLOT UINT64_MAX
@@ -145,6 +154,7 @@ _Static_assert(offsetof(struct colockp_header, version) == 8, "header");
 _Static_assert(offsetof(struct colockp_header, device) == 32, "header");
 _Static_assert(offsetof(struct colockp_header, boot_id) == 40, "header");
 _Static_assert(offsetof(struct colockp_header, generation) == 128, "header");
+_Static_assert(offsetof(struct colockp_header, statistics_epoch) == 136, "header");
 _Static_assert(offsetof(struct colockp_header, fence) == 192, "header");
 _Static_assert(offsetof(struct colockp_header, ceiling) == 200, "header");
 _Static_assert(offsetof(struct colockp_header, ticket) == 256, "header");
@@ -158,7 +168,10 @@ _Static_assert(offsetof(struct colockp_header, guard_slot) == 512, "header");
 _Static_assert(offsetof(struct colockp_header, writer) == 576, "header");
 _Static_assert(offsetof(struct colockp_header, abandoned) == 584, "header");
 _Static_assert(offsetof(struct colockp_header, forced) == 640, "header");
-_Static_assert(offsetof(struct colockp_header, statistics_base) == 1024, "header");
+_Static_assert(offsetof(struct colockp_header, deaths) == 896, "header");
+_Static_assert(offsetof(struct colockp_header, forced_unlocks) == 904, "header");
+_Static_assert(offsetof(struct colockp_header, forced_token) == 912, "header");
+_Static_assert(offsetof(struct colockp_header, statistics_since_wall_ns) == 920, "header");
 _Static_assert(sizeof(struct colockp_header) == COLOCKP_PAGE, "header");
 
 /* One entry a slot. Owner writes; a dead owner's entry is cleared by whoever got its SLOT byte. */
@@ -206,6 +219,73 @@ _Static_assert(sizeof(struct colockp_activity) == 72, "activity");
 
 #define COLOCKP_PURPOSE_SIZE 256
 
+/* What is counted. Those of two modes are words side by side, the shared one first. */
+enum {
+  COLOCKP_N_GRANTS = 0, /* but for hits */
+  COLOCKP_N_HITS = 2,   /* with a lock that was kept, without a system call */
+  COLOCKP_N_DEATHS = 4, /* while holding. Exclusive: 0 in slots, the header has them */
+  COLOCKP_N_BUSY = 6,
+  COLOCKP_N_TIMEOUTS,
+  COLOCKP_N_CANCELS,
+  COLOCKP_N_DEADLOCKS,
+  COLOCKP_N_UPGRADES,
+  COLOCKP_N_DOWNGRADES,
+  COLOCKP_N_RECALLS,
+  COLOCKP_N_FORCED,     /* 0 in slots, the header has them */
+  COLOCKP_NUMBERS = 16
+};
+/* What is timed, by mode in the same way. */
+enum { COLOCKP_T_WAITS = 0, COLOCKP_T_HOLDS = 2, COLOCKP_TIMES = 4 };
+
+/* Bucket 0 is what is shorter than 2^6 ns, the last one what takes 2^46 (20 hours) or longer; between them each octave
+ * has four of equal width. */
+#define COLOCKP_BUCKET_FIRST 6
+#define COLOCKP_BUCKET_LAST  46
+#define COLOCKP_BUCKETS      (4 * (COLOCKP_BUCKET_LAST - COLOCKP_BUCKET_FIRST) + 2)
+
+static inline unsigned colockp_bucket(uint64_t ns) {
+  if (ns < UINT64_C(1) << COLOCKP_BUCKET_FIRST)
+    return 0;
+  if (ns >= UINT64_C(1) << COLOCKP_BUCKET_LAST)
+    return COLOCKP_BUCKETS - 1;
+  unsigned octave = 63 - (unsigned)__builtin_clzll(ns);
+  return 4 * (octave - COLOCKP_BUCKET_FIRST) + (unsigned)(ns >> (octave - 2) & 3) + 1;
+}
+/* The first ns that is above the bucket; INT64_MAX for the last. */
+static inline int64_t colockp_bucket_end(unsigned bucket) {
+  return bucket >= COLOCKP_BUCKETS - 1 ? INT64_MAX
+                                       : (int64_t)(4 + bucket % 4) << (COLOCKP_BUCKET_FIRST + bucket / 4 - 2);
+}
+
+/* Words that only grow, from owner to owner; nobody sets them back. */
+struct colockp_times {
+  _Atomic uint64_t sum_ns;
+  _Atomic uint64_t buckets[COLOCKP_BUCKETS];
+};
+struct colockp_counters {
+  _Atomic uint64_t counts[COLOCKP_NUMBERS];
+  struct colockp_times times[COLOCKP_TIMES];
+};
+
+/* The longest of its kind since the reset that the epoch names. Words, as in the slot. */
+struct colockp_longest {
+  _Atomic uint64_t sequence; /* odd while the owner writes */
+  _Atomic uint64_t epoch;
+  _Atomic int64_t  ns;
+  _Atomic int64_t  wall_ns;  /* its end */
+  _Atomic uint64_t pid_tid;  /* pid | tid << 32 */
+  _Atomic uint64_t program[4];
+};
+struct colockp_statistics {
+  struct colockp_counters counters;
+  struct colockp_longest longest[COLOCKP_TIMES];
+};
+_Static_assert(sizeof(struct colockp_times) == 1304, "statistics");
+_Static_assert(sizeof(struct colockp_counters) == 5344, "statistics");
+_Static_assert(sizeof(struct colockp_longest) == 72, "statistics");
+_Static_assert(sizeof(struct colockp_statistics) == 5632, "statistics");
+_Static_assert(sizeof(struct colockp_counters) <= COLOCKP_BASE_SIZE, "a base is the counters of all slots");
+
 /* Words so that a reader's copy never tears within one; the sequence is odd while the owner writes. */
 struct colockp_slot {
   _Atomic uint64_t sequence;
@@ -215,20 +295,25 @@ struct colockp_slot {
   _Atomic int64_t  inherited_pid; /* outside the sequence: stored by the child itself before it execs; 0 none */
   unsigned char reserved0[1024 - 8 - sizeof(struct colockp_activity) - COLOCKP_PURPOSE_SIZE -
                           sizeof(struct colockp_identity) - 8];
-  unsigned char statistics[COLOCKP_PAGE - 1024]; /* owner; never zeroed */
+  struct colockp_statistics statistics; /* owner; outside the sequence; what was counted stays for the next owner */
+  unsigned char reserved1[COLOCKP_SLOT_SIZE - 1024 - sizeof(struct colockp_statistics)];
 };
 _Static_assert(offsetof(struct colockp_slot, activity) == 8, "slot");
 _Static_assert(offsetof(struct colockp_slot, purpose) == 80, "slot");
 _Static_assert(offsetof(struct colockp_slot, identity) == 336, "slot");
 _Static_assert(offsetof(struct colockp_slot, inherited_pid) == 560, "slot");
 _Static_assert(offsetof(struct colockp_slot, statistics) == 1024, "slot");
-_Static_assert(sizeof(struct colockp_slot) == COLOCKP_PAGE, "slot");
+_Static_assert(sizeof(struct colockp_slot) == COLOCKP_SLOT_SIZE, "slot");
 
-static inline int64_t colockp_at_slot(uint32_t slot) { return COLOCKP_AT_SLOTS + (int64_t)slot * COLOCKP_PAGE; }
+static inline int64_t colockp_at_slot(uint32_t slot) { return COLOCKP_AT_SLOTS + (int64_t)slot * COLOCKP_SLOT_SIZE; }
+/* What a reset subtracts: of two, so that one is whole while the other is written, the one of the present epoch. */
+static inline int64_t colockp_at_base(uint64_t epoch) {
+  return COLOCKP_AT_BASES + (int64_t)(epoch % 2) * COLOCKP_BASE_SIZE;
+}
 static inline int64_t colockp_file_size(uint32_t capacity) { return colockp_at_slot(capacity); }
 
 _Static_assert(COLOCKP_AT_SLOTS % COLOCKP_PAGE == 0, "slots are pages");
-_Static_assert(COLOCKP_AT_SLOTS + (int64_t)COLOCKP_SLOTS_MAX * COLOCKP_PAGE < COLOCKP_BYTE_GUARD,
+_Static_assert(COLOCKP_AT_SLOTS + (int64_t)COLOCKP_SLOTS_MAX * COLOCKP_SLOT_SIZE < COLOCKP_BYTE_GUARD,
                "content stays below the lock bytes");
 _Static_assert(COLOCKP_ALL_FROM + COLOCKP_ALL_LENGTH <= INT64_C(0x80000000), "lock bytes stay below 2 GiB");
 

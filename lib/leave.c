@@ -10,6 +10,7 @@
 #include "lock.h"
 #include "log.h"
 #include "queue.h"
+#include "stats.h"
 #include "token.h"
 
 /* A shorter hold was looked at when it was granted: another fstat would cost a third of the whole pair. */
@@ -85,8 +86,12 @@ int colockp_hold_end(colock_hold *hold) {
     unlocked = colockp_lane_unlock(hold);
   }
   /* After the unlock: whoever waits need not wait for this too. */
-  if (code == 0 && !kept && colockp_hold_was_long(hold, colockp_now_ns()))
-    code = colockp_seat_look(hold);
+  if (!kept) {
+    int64_t now_ns = colockp_now_ns();
+    colockp_stats_end(hold, now_ns);
+    if (code == 0 && colockp_hold_was_long(hold, now_ns))
+      code = colockp_seat_look(hold);
+  }
   code = code == COLOCK_ESYSTEM ? COLOCK_ELOST : code;
   return code ? code : unlocked;
 }

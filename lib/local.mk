@@ -75,6 +75,10 @@ libcolockp_la_SOURCES = \
   %D%/report.h \
   %D%/seat.c \
   %D%/seat.h \
+  %D%/stats.c \
+  %D%/stats.h \
+  %D%/stats_read.c \
+  %D%/stats_reset.c \
   %D%/store.c \
   %D%/stuck.c \
   %D%/stuck.h \
@@ -84,6 +88,8 @@ libcolockp_la_SOURCES = \
   %D%/thread.h \
   %D%/token.c \
   %D%/token.h \
+  %D%/totals.c \
+  %D%/totals.h \
   %D%/upgrade.c \
   %D%/utf8.c \
   %D%/utf8.h \

@@ -19,7 +19,7 @@
 
 /* ---- the header ---- */
 
-static int read_header(struct colockp_look *look) {
+int colockp_look_header(struct colockp_look *look) {
   struct stat st;
   enum colockp_condition condition = COLOCKP_SOUND;
   if (colockp_system.fstat(look->fd, &st) != 0)
@@ -124,7 +124,7 @@ static bool contradictory(const struct colockp_look *look) { return look->lane_e
 /* *settled: neither the generation nor the lane was seen to move meanwhile. */
 static int look_once(struct colockp_look *look, bool *settled) {
   look->wall_ns = colockp_wall_ns();
-  int code = read_header(look);
+  int code = colockp_look_header(look);
   if (code != COLOCK_OK)
     return code;
   take_header(look);

@@ -1,4 +1,4 @@
-/* look_slot.h - what one slot says, as an entry of a report. For look.c alone.
+/* look_slot.h - what one slot says, as an entry of a report. For look.c and totals.c.
  *
  * Slots are copied under their sequence word with a bounded retry, and believed as far as the look that is under way
  * has seen the record locks.
@@ -27,6 +27,8 @@ struct colockp_look { /* one look at the file */
 int colockp_look_fail(const struct colockp_look *look, int error, const char *what);
 /* 0, or the code of a failure. A file that ends early is damaged: the header promised more. */
 int colockp_look_read(const struct colockp_look *look, void *buffer, size_t size, int64_t offset);
+/* Into look->header, checked; EFOREIGN EVERSION ECORRUPT ESYSTEM. */
+int colockp_look_header(struct colockp_look *look);
 int colockp_look_taken(const struct colockp_look *look, int mode, int64_t byte); /* 1 taken, 0 free, or -code */
 
 /* Adds what the slot is, if it is anything that a report shows. 0 or a code, here and below. */

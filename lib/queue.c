@@ -204,7 +204,8 @@ static void publish(struct colock_hold *seat, uint64_t rank) {
     atomic_store_explicit(&header->turn, colockp_now_ns(), memory_order_relaxed);
   if (!COLOCKP_BROKEN(PUBLISH_FENCE))
     fence();
-  colockp_recall(seat->region);
+  if (!COLOCKP_BROKEN(RECALL_NOT))
+    colockp_recall(seat->region);
 }
 
 void colockp_queue_join(struct colock_hold *seat, int mode, uint64_t key) {

@@ -193,15 +193,13 @@ bool colockp_region_pause(int64_t *delay_ns, int64_t deadline_ns) {
   return true;
 }
 
-int colockp_region_grow(struct colockp_region *region, int fd, uint32_t capacity, int64_t deadline_ns) {
+int colockp_region_guard(struct colockp_region *region, int fd, uint32_t capacity, int64_t deadline_ns) {
   struct colockp_header *header = region->header;
   int64_t delay_ns = 1000000;
-  if (capacity >= COLOCKP_SLOTS_MAX)
-    return colockp_fail(COLOCK_EMFILE, 0, "%s: all %u seats are taken", region->escaped, COLOCKP_SLOTS_MAX);
   int error;
   while ((error = colockp_range_lock(fd, COLOCKP_RANGE_EXCLUSIVE, COLOCKP_BYTE_GUARD, 1)) == EAGAIN) {
     if (atomic_load_explicit(&header->capacity, memory_order_acquire) > capacity)
-      return 0;
+      return COLOCKP_GROWN;
     if (!colockp_region_pause(&delay_ns, deadline_ns))
       return colockp_fail(COLOCK_ETIMEDOUT, 0, "%s: process %lld keeps its guard (is it stopped?)", region->escaped,
                           (long long)header->guard_pid);
@@ -210,12 +208,23 @@ int colockp_region_grow(struct colockp_region *region, int fd, uint32_t capacity
     return colockp_region_fail(region, error, "lock its guard");
   header->guard_slot = COLOCKP_GUARD_NO_SLOT;
   header->guard_pid = getpid();
-  int code = 0;
-  uint32_t present = atomic_load_explicit(&header->capacity, memory_order_acquire);
-  if (present <= capacity)
-    code = allocate_more(region, capacity);
-  header->guard_slot = 0;
-  header->guard_pid = 0;
+  return 0;
+}
+
+void colockp_region_unguard(struct colockp_region *region, int fd) {
+  region->header->guard_slot = 0;
+  region->header->guard_pid = 0;
   colockp_range_unlock(fd, COLOCKP_BYTE_GUARD, 1);
+}
+
+int colockp_region_grow(struct colockp_region *region, int fd, uint32_t capacity, int64_t deadline_ns) {
+  if (capacity >= COLOCKP_SLOTS_MAX)
+    return colockp_fail(COLOCK_EMFILE, 0, "%s: all %u seats are taken", region->escaped, COLOCKP_SLOTS_MAX);
+  int code = colockp_region_guard(region, fd, capacity, deadline_ns);
+  if (code)
+    return code == COLOCKP_GROWN ? 0 : code;
+  if (atomic_load_explicit(&region->header->capacity, memory_order_acquire) <= capacity)
+    code = allocate_more(region, capacity);
+  colockp_region_unguard(region, fd);
   return code;
 }

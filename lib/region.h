@@ -74,6 +74,12 @@ static inline uint32_t colockp_region_generation(const struct colockp_region *re
   return colockp_generation_valid(word) ? (uint32_t)word : 0;
 }
 
+/* Take GUARD through `fd`, within the deadline. COLOCKP_GROWN: it was not needed, as capacity is above that by now;
+ * ETIMEDOUT: it is stuck, the message names its owner; ENOLOCKS; ESYSTEM. */
+int colockp_region_guard(struct colockp_region *region, int fd, uint32_t capacity, int64_t deadline_ns);
+enum { COLOCKP_GROWN = -1 };
+void colockp_region_unguard(struct colockp_region *region, int fd);
+
 /* Allocate more slots, under GUARD taken through `fd`, within the deadline. 0 when capacity is then above `capacity`,
  * whoever did it; ENOSPC, EMFILE (65,536 seats), ETIMEDOUT (GUARD is stuck: the message names its owner), ENOLOCKS,
  * ESYSTEM. */

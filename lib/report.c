@@ -133,20 +133,20 @@ static int fail_errno(const char *escaped, int error, const char *what) {
   return colockp_fail(colockp_code_of_errno(error), error, "%s: cannot %s: %s", escaped, what, strerror(error));
 }
 
-static int open_for_reading(colock_report *report, const char *escaped) {
+int colockp_report_open(struct colockp_fd *file, const char *path, const char *escaped) {
   struct stat st;
-  if (*report->path == '\0')
+  if (*path == '\0')
     return colockp_fail(COLOCK_EINVAL, 0, "the path of the lock file is empty");
   /* Looked at before it is opened: opening a FIFO or a device would already do something to it. */
-  if (colockp_system.fstatat(AT_FDCWD, report->path, &st, AT_SYMLINK_NOFOLLOW) != 0)
+  if (colockp_system.fstatat(AT_FDCWD, path, &st, AT_SYMLINK_NOFOLLOW) != 0)
     return fail_errno(escaped, errno, "find");
   if (!S_ISREG(st.st_mode))
     return refuse_kind(escaped, st.st_mode);
   const int flags = O_RDONLY | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK;
-  int error = colockp_fd_open(&report->file, false, AT_FDCWD, report->path, flags, 0);
+  int error = colockp_fd_open(file, false, AT_FDCWD, path, flags, 0);
   if (error)
     return fail_errno(escaped, error, "open");
-  if (colockp_system.fstat(report->file.fd, &st) == 0 && !S_ISREG(st.st_mode)) /* replaced in between */
+  if (colockp_system.fstat(file->fd, &st) == 0 && !S_ISREG(st.st_mode)) /* replaced in between */
     return refuse_kind(escaped, st.st_mode);
   return COLOCK_OK;
 }
@@ -160,7 +160,7 @@ int colock_report_read(const char *path, colock_report **report) {
   int code = colockp_report_new(&made, path);
   if (code != COLOCK_OK)
     return code;
-  code = open_for_reading(made, colockp_escape(escaped, sizeof escaped, path));
+  code = colockp_report_open(&made->file, path, colockp_escape(escaped, sizeof escaped, path));
   if (code == COLOCK_OK)
     code = colockp_report_fill(made, made->file.fd);
   if (made->file.fd >= 0)

@@ -73,6 +73,9 @@ int colockp_report_new(colock_report **report, const char *path);
  * before are gone. On failure the content stays. EFOREIGN EVERSION ECORRUPT ENOLOCKS ENOMEM ESYSTEM. */
 int colockp_report_fill(colock_report *report, int fd);
 
+/* Open a lock file for looking at it, and make nothing: the caller closes file, on failure too if its fd is not -1. */
+int colockp_report_open(struct colockp_fd *file, const char *path, const char *escaped);
+
 /* The first live holder that conflicts with `mode`: exclusive before shared, the oldest first. False: nobody. Cached
  * holds count. */
 bool colockp_report_holder(const colock_report *report, int mode, struct colockp_holder *holder);

@@ -6,6 +6,7 @@
 #include "log.h"
 #include "queue.h"
 #include "range.h"
+#include "stats.h"
 #include "system.h"
 
 #include <errno.h>
@@ -113,6 +114,7 @@ static void move_in(struct colock_hold *seat, const char *label) {
   uint64_t hold_id =
       atomic_load_explicit(&slot->activity[offsetof(struct colockp_activity, hold_id) / 8], memory_order_relaxed);
   colockp_queue_clear(seat->region, seat->number);
+  colockp_stats_moved_in(seat);
   memset(&seat->activity, 0, sizeof seat->activity);
   seat->activity.hold_id = hold_id;
   colockp_identity_get(&identity);
@@ -127,7 +129,7 @@ static void move_in(struct colock_hold *seat, const char *label) {
 
 /* The map is made through the region's descriptor: the seat's own, which carries locks, must be free to die. */
 static int map_slot(struct colock_hold *seat) {
-  void *at = colockp_system.mmap(NULL, COLOCKP_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, seat->region->file.fd,
+  void *at = colockp_system.mmap(NULL, COLOCKP_SLOT_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, seat->region->file.fd,
                                  colockp_at_slot(seat->number));
   if (at == MAP_FAILED) {
     int error = errno;
@@ -318,7 +320,7 @@ void colockp_seat_free(struct colock_hold *seat) {
   if (ours && inherited)
     tidy_inherited(seat);
   if (seat->slot)
-    colockp_system.munmap(seat->slot, COLOCKP_PAGE);
+    colockp_system.munmap(seat->slot, COLOCKP_SLOT_SIZE);
   if (seat->region)
     colockp_region_unref(seat->region);
   colockp_system.free(seat);

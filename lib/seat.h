@@ -33,6 +33,7 @@ struct colock_hold {
   struct colockp_cell *cell;         /* reserved for it since it was kept first; NULL: none */
   int64_t lane_since_ns;             /* monotonic: when LANE was got */
   int64_t wall_ahead_ns;             /* CLOCK_REALTIME - CLOCK_MONOTONIC, then */
+  int64_t mode_since_ns;             /* monotonic: since when it is in use in this mode, for statistics */
   struct colockp_fd events;          /* colock_hold_fd's; -1: none */
   int event_fd;                      /* the same for the helper; under the lock's mutex, as: */
   bool told;                         /* it is readable */

@@ -2,6 +2,7 @@
 #include "token.h"
 #include "error.h"
 #include "log.h"
+#include "stats.h"
 #include "system.h"
 
 #include <errno.h>
@@ -33,7 +34,9 @@ static void bury(struct colockp_region *region, uint64_t token) {
   while (abandoned < token && !atomic_compare_exchange_weak(&header->abandoned, &abandoned, token))
     ;
   /* In this order: if we die between the two, the next one buries it again. */
-  atomic_compare_exchange_strong(&header->writer, &token, 0);
+  uint64_t mark = token;
+  if (atomic_compare_exchange_strong(&header->writer, &mark, 0))
+    colockp_stats_buried(region, token);
 }
 
 void colockp_writer_bury(struct colockp_region *region, uint64_t token) {

@@ -12,6 +12,7 @@
 #include "lane.h"
 #include "queue_read.h"
 #include "range.h"
+#include "stats.h"
 #include "token.h"
 
 #include <errno.h>
@@ -40,6 +41,13 @@ static int convert(colock_hold *hold, int mode) {
     return colockp_lane_failed(hold, error);
   colockp_queue_released(hold->region);
   return code;
+}
+
+/* It has held in one mode until now, and holds in the other from now on. */
+static void count_change(colock_hold *hold, unsigned what, int64_t now_ns) {
+  colockp_stats_end(hold, now_ns);
+  colockp_stats_begin(hold, now_ns);
+  colockp_stats_count(hold, what);
 }
 
 static int wait_upgrading(struct colockp_wait *w) {
@@ -71,8 +79,9 @@ static int upgrade(colock_hold *hold, const colock_request *request, int64_t tim
   else if (code == COLOCK_EBUSY)
     code = colockp_fail(COLOCK_EBUSY, 0, "%s: busy: others hold it too", colockp_hold_path(hold));
   if (code == 0) {
-    hold->activity.mode = COLOCK_EXCLUSIVE;
     hold->activity.renewed_ns = colockp_now_ns();
+    count_change(hold, COLOCKP_N_UPGRADES, hold->activity.renewed_ns);
+    hold->activity.mode = COLOCK_EXCLUSIVE;
     colockp_seat_show_activity(hold);
   }
   colockp_range_unlock(fd, upgrade_byte(hold), 1);
@@ -101,7 +110,9 @@ int colock_upgrade(colock_hold *hold, int64_t timeout_ms) {
     return colockp_fail(COLOCK_EACCES, EACCES, "%s: we may only read it, so shared locks alone can be had",
                         colockp_hold_path(hold));
   colock_request_init(&request, sizeof request, COLOCK_EXCLUSIVE);
-  return upgrade(hold, &request, timeout_ns);
+  code = upgrade(hold, &request, timeout_ns);
+  colockp_stats_failed(hold, code);
+  return code;
 }
 
 static int downgrade(colock_hold *hold) {
@@ -120,6 +131,7 @@ static int downgrade(colock_hold *hold) {
     return colockp_fail(COLOCK_ESYSTEM, error, "%s: cannot make the lock shared: %s", colockp_hold_path(hold),
                         strerror(error));
   }
+  count_change(hold, COLOCKP_N_DOWNGRADES, colockp_now_ns());
   hold->activity.mode = COLOCK_SHARED;
   hold->activity.token = 0;
   hold->last_token = token;
@@ -186,6 +198,7 @@ int colock_yield(colock_hold *hold, int64_t timeout_ms) {
     code = get_back(hold, &request, timeout_ns);
   if (code == 0)
     return 0;
+  colockp_stats_failed(hold, code);
   hold->ended = code;
   atomic_store_explicit(&hold->thread, 0, memory_order_relaxed);
   hold->activity.state = COLOCKP_IDLE;

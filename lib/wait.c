@@ -12,6 +12,7 @@
 #include "range.h"
 #include "recall.h"
 #include "report.h"
+#include "stats.h"
 #include "system.h"
 #include "watch.h"
 
@@ -376,6 +377,8 @@ int colockp_wait_for(struct colockp_wait *w) {
   }
   if (w->watching)
     colockp_watch_end(region);
+  if (code != COLOCK_ELOST) /* else it goes on elsewhere */
+    colockp_stats_waited(w->seat, w->mode, w->start_ns);
   return code;
 }
 

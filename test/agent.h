@@ -9,6 +9,7 @@
  *   acquire s|x MS [priority=N] [purpose=TEXT] [deadline=MS] [interruptible]      try s|x
  *   release H   check H   renew H   inherit H 0|1   detach H   token H   abandoned H   recovered H
  *   upgrade H MS   downgrade H   contended H   yield H MS
+ *   idle (colock_release_idle)   kept PATH (how many locks are kept is the number)   where (of the struct colock)
  *   force PATH REASON    report PATH    cancel 0|1 (SIGUSR1 is cancel 1, also while it waits; SIGUSR2 only interrupts)
  *   fork COMMAND (answered by a child that ends then)   fork_live (a child that does nothing; its pid is the number)
  *   exec (a child that executes another program; its pid is the number)   environment NAME VALUE

@@ -142,6 +142,19 @@ static void do_acquire(const struct call *call) {
   answer_hold(code, index);
 }
 
+static void do_idle(const struct call *call) {
+  (void)call;
+  if (current < 0) return misuse("no lock");
+  answer_code(colock_release_idle(locks[current]));
+}
+
+/* For the test to look at it. */
+static void do_where(const struct call *call) {
+  (void)call;
+  if (current < 0) return misuse("no lock");
+  answer(COLOCK_OK, -1, (long long)(intptr_t)locks[current], "");
+}
+
 static void do_cancel(const struct call *call) {
   if (current < 0) return misuse("no lock");
   colock_cancel(locks[current], atoi(word(call, 1)));
@@ -200,6 +213,14 @@ static void do_report(const struct call *call) {
                              label ? label : "", purpose ? purpose : "");
   }
   answer(COLOCK_OK, -1, (long long)colock_report_count(report), text);
+  colock_report_free(report);
+}
+
+static void do_kept(const struct call *call) {
+  colock_report *report = NULL;
+  int code = colock_report_read(word(call, 1), &report);
+  if (code != COLOCK_OK) return answer_code(code);
+  answer(COLOCK_OK, -1, colock_report_stat(report, "cached"), "");
   colock_report_free(report);
 }
 
@@ -326,7 +347,7 @@ static void perform(const struct call *call) {
       {"renew", do_hold}, {"inherit", do_hold}, {"detach", do_hold}, {"token", do_hold},
       {"abandoned", do_hold}, {"recovered", do_hold}, {"upgrade", do_hold}, {"downgrade", do_hold},
       {"contended", do_hold}, {"yield", do_hold}, {"force", do_force}, {"report", do_report},
-      {"thread", do_thread}, {"leave", do_leave},
+      {"idle", do_idle}, {"kept", do_kept}, {"where", do_where}, {"thread", do_thread}, {"leave", do_leave},
       {"cancel", do_cancel}, {"fork", do_fork}, {"fork_live", do_child}, {"exec", do_child},
       {"nobody", do_nobody}, {"exit", do_exit}, {"abort", do_abort}, {"environment", do_environment},
   };

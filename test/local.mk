@@ -58,6 +58,7 @@ CHECK_SUITES = \
   %D%/test_report \
   %D%/test_scarce \
   %D%/test_seat \
+  %D%/test_stats \
   %D%/test_step \
   %D%/test_store \
   %D%/test_store_share \
@@ -65,6 +66,7 @@ CHECK_SUITES = \
   %D%/test_system \
   %D%/test_thread \
   %D%/test_token \
+  %D%/test_totals \
   %D%/test_upgrade \
   %D%/test_wait \
   %D%/test_waiting \
@@ -112,6 +114,7 @@ endif
   %D%/planted.h \
   %D%/scenario.c \
   %D%/scenario.h \
+  %D%/stats_names.h \
   %D%/support.c \
   %D%/support.h \
   %D%/suspended.h \

@@ -12,9 +12,11 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#define LONG_NS 50000000
+
 struct pause_page {
   _Atomic bool armed; /* the rest is written before it is set, and read after */
-  _Atomic bool unwatched;
+  _Atomic bool unwatched, unticked;
   bool after;
   pid_t tid;
   long left;
@@ -60,6 +62,7 @@ void pause_arm(struct pause_page *it, pid_t tid, bool after, const char *call, l
 }
 
 void pause_unwatched(struct pause_page *it) { atomic_store(&it->unwatched, true); }
+void pause_unticked(struct pause_page *it) { atomic_store(&it->unticked, true); }
 
 static void here(const char *call, bool after) {
   if (!atomic_load(&page->armed) || page->after != after || strcmp(page->call, call) != 0 || page->tid != gettid() ||
@@ -91,6 +94,12 @@ static int pausing_fcntl_lock(int fd, int command, struct flock *range) {
   return result;
 }
 
+/* The header is at the beginning of a page. */
+static bool is_tick(const uint32_t *word, const struct timespec *relative) {
+  return atomic_load(&page->unticked) && (uintptr_t)word % COLOCKP_PAGE == offsetof(struct colockp_header, recall) &&
+         relative != NULL && (relative->tv_sec > 0 || relative->tv_nsec > LONG_NS);
+}
+
 #define PAUSING(result, name, parameters, arguments) \
   static result pausing_##name parameters { \
     here(#name, false); \
@@ -99,7 +108,7 @@ static int pausing_fcntl_lock(int fd, int command, struct flock *range) {
     return value; \
   }
 PAUSING(int, futex_wait, (uint32_t *word, uint32_t expected, const struct timespec *relative),
-        (word, expected, relative))
+        (word, expected, is_tick(word, relative) ? NULL : relative))
 PAUSING(int, futex_wake, (uint32_t *word, int count), (word, count))
 PAUSING(int, fstat, (int fd, struct stat *st), (fd, st))
 PAUSING(int, fstatat, (int directory, const char *path, struct stat *st, int flags), (directory, path, st, flags))

@@ -21,6 +21,7 @@ bool pause_knows(const char *call);
 void pause_arm(struct pause_page *page, pid_t tid, bool after, const char *call, long n); /* the agent is asleep */
 
 void pause_unwatched(struct pause_page *page); /* from now on the agent can have no inotify instance */
+void pause_unticked(struct pause_page *page);  /* who sleeps on the recall word for long does so until it is recalled */
 
 void pause_install(int fd); /* the agent's, before any other thread runs */
 

@@ -134,7 +134,7 @@ static int have_contended(const char *path) {
   struct colockp_header header = test_header(path);
   uint64_t rank = COLOCKP_KEY_BASE << COLOCKP_RANK_KEY_SHIFT | COLOCKP_RANK_EXCLUSIVE;
   uint64_t flag = header.flag | COLOCKP_FLAG_SET;
-  uint32_t slot = 40, in_use = 41; /* nobody has that slot: it is a dead one's, and has to be cleared away */
+  uint32_t slot = COLOCKP_SLOTS_MIN - 1, in_use = slot + 1; /* nobody has that slot: it is a dead one's, and has to be cleared away */
   test_poke(path, COLOCKP_AT_QUEUE + slot * sizeof(struct colockp_queue_entry), &rank, sizeof rank);
   test_poke(path, offsetof(struct colockp_header, slots_in_use), &in_use, sizeof in_use);
   test_poke(path, offsetof(struct colockp_header, flag), &flag, sizeof flag);
@@ -202,6 +202,16 @@ static int operate_report(const char *path) {
   return code;
 }
 
+static int operate_stats(const char *path) {
+  colock_stats *stats = NULL;
+  int code = colock_stats_read(path, &stats);
+  if (code == COLOCK_OK && colock_stats_json(stats) == NULL) code = COLOCK_ENOMEM;
+  colock_stats_free(stats);
+  return code;
+}
+
+static int operate_reset(const char *path) { return colock_stats_reset(path); }
+
 static int operate_close(const char *path) {
   (void)path;
   colock_close(lock);
@@ -249,6 +259,8 @@ const struct scenario scenarios[] = {
     {.name = "inherit", .prepare = existing, .begin = have_exclusive, .operate = operate_inherit, .inherits = true},
     {.name = "force", .prepare = held_exclusive, .begin = have_config, .operate = operate_force},
     {.name = "report", .prepare = held_exclusive, .begin = have_config, .operate = operate_report},
+    {.name = "read statistics", .prepare = held_exclusive, .begin = have_config, .operate = operate_stats},
+    {.name = "reset statistics", .prepare = held_exclusive, .begin = have_config, .operate = operate_reset},
     {.name = "close", .prepare = existing, .begin = have_open, .operate = operate_close, .ends_hold = true},
 };
 const int scenario_count = (int)(sizeof scenarios / sizeof scenarios[0]);

@@ -17,11 +17,11 @@ static struct agent *other;
 static struct {
   _Atomic int calls, inside;
   _Atomic bool blocks; /* it lasts until that is false */
-  int fails;           /* with that value */
-  bool dies;
-  pid_t tid;
-  bool lane, blocked;
-  int64_t role, suspending, mode;
+  _Atomic int fails;   /* with that value */
+  bool dies;           /* before it is called */
+  _Atomic pid_t tid;
+  _Atomic bool lane, blocked;
+  _Atomic int64_t role, suspending, mode;
 } seen;
 
 static inline bool all_signals_blocked(void) {

@@ -6,8 +6,10 @@
 START_TEST(documented_offsets_hold) {
   ck_assert_int_eq(COLOCKP_AT_QUEUE, 4096);
   ck_assert_int_eq(COLOCKP_AT_BELLS, 4096 + 65536 * 16);
-  ck_assert_int_eq(COLOCKP_AT_SLOTS, 4096 + 65536 * 20);
-  ck_assert_int_eq(colockp_at_slot(3), 4096 + 65536 * 20 + 3 * 4096);
+  ck_assert_int_eq(colockp_at_base(1), 4096 + 65536 * 20 + 8192);
+  ck_assert_int_eq(colockp_at_base(2), 4096 + 65536 * 20);
+  ck_assert_int_eq(COLOCKP_AT_SLOTS, 4096 + 65536 * 20 + 2 * 8192);
+  ck_assert_int_eq(colockp_at_slot(3), COLOCKP_AT_SLOTS + 3 * 8192);
   ck_assert_int_eq(COLOCKP_BYTE_GUARD, 0x40000000);
   ck_assert_int_eq(COLOCKP_BYTE_PROBE, 0x40000010);
   ck_assert_int_eq(COLOCKP_BYTE_SLOT, 0x40010000);

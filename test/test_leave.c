@@ -4,11 +4,14 @@
 #include "cache.h"
 #include "suspended.h"
 #include <sched.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 
 /* ---- without auto_release ---- */
 
 START_TEST(last_release_suspends_in_its_own_thread) {
+  unsigned threads = test_threads();
   have(false, NULL);
   for (int i = 1; i <= 3; i++) {
     must(colock_release(kept_acquire(lock, _i)));
@@ -20,7 +23,7 @@ START_TEST(last_release_suspends_in_its_own_thread) {
     ck_assert(!seen.blocked);
     ck_assert(free_for_others());
   }
-  ck_assert_uint_eq(test_threads(), 1);
+  ck_assert_uint_eq(test_threads(), threads);
   colock_close(lock);
   suspends(3);
 }
@@ -239,6 +242,108 @@ START_TEST(own_kept_readers_make_room_for_a_writer_without_a_suspend) {
 }
 END_TEST
 
+/* ---- all of it, again and again ---- */
+
+#define PROCESSES 3
+#define THREADS 2
+
+/* A page that each process writes into its own memory first: suspend brings it to the others. */
+static struct shared {
+  _Atomic int unflushed[PROCESSES]; /* writes of that process which the others cannot see yet */
+  _Atomic int suspending[PROCESSES];
+  _Atomic int writers, readers;
+  _Atomic int broken, failed;
+  _Atomic long grants, suspends;
+} *shared;
+static int me;
+
+static int flush(void *arg) {
+  (void)arg;
+  shared->broken += atomic_fetch_add(&shared->suspending[me], 1) != 0;
+  shared->suspends++;
+  shared->unflushed[me] = 0;
+  sched_yield();
+  shared->suspending[me]--;
+  return 0;
+}
+
+/* Under a hold: those of the other processes whose writes are missing. */
+static int behind(void) {
+  int found = 0;
+  for (int i = 0; i < PROCESSES; i++) found += i != me && shared->unflushed[i] != 0;
+  return found;
+}
+
+static void use(uint64_t *random, colock_hold *hold) {
+  bool writes = colock_token(hold) != 0;
+  _Atomic int *mine = writes ? &shared->writers : &shared->readers;
+  shared->broken += atomic_fetch_add(mine, 1) > 0 && writes;
+  shared->broken += writes ? shared->readers > 0 : shared->writers > 0;
+  shared->broken += behind() > 0;
+  if (writes) shared->unflushed[me]++;
+  if (test_random(random) % 4 == 0) sched_yield();
+  shared->broken += behind() > 0;
+  atomic_fetch_sub(mine, 1);
+  shared->grants++;
+}
+
+static void *use_it_again_and_again(void *arg) {
+  uint64_t random = (uint64_t)(uintptr_t)arg;
+  int64_t end = test_now_ms() + 1000 * test_seconds(2);
+  while (test_now_ms() < end && !shared->failed) {
+    int mode = test_random(&random) % 3 ? COLOCK_SHARED : COLOCK_EXCLUSIVE;
+    colock_hold *hold = NULL;
+    int code = test_random(&random) % 8 ? colock_acquire(lock, mode, &hold) : colock_try_acquire(lock, mode, &hold);
+    if (code == COLOCK_EBUSY) continue;
+    if (code != COLOCK_OK) {
+      fprintf(stderr, "%s\n", colock_last_message());
+      shared->failed++;
+      break;
+    }
+    use(&random, hold);
+    uint32_t more = test_random(&random) % 16;
+    if (more == 0 && colock_upgrade(hold, COLOCK_NOWAIT) == COLOCK_OK) use(&random, hold);
+    else if (more == 1 && colock_yield(hold, COLOCK_CONFIGURED) == COLOCK_OK) use(&random, hold);
+    shared->failed += colock_release(hold) != COLOCK_OK;
+    if (more == 2) colock_release_idle(lock);
+    if (more == 3) usleep(test_random(&random) % 3000);
+  }
+  return NULL;
+}
+
+static int process(void *arg) {
+  pthread_t threads[THREADS];
+  me = *(int *)arg;
+  lock = me == 0 ? test_open(path) : kept_open(path, me == 1 ? "2ms" : "1min");
+  if (colock_set_suspend(lock, flush, NULL) != COLOCK_OK) return 1;
+  for (int i = 0; i < THREADS; i++) {
+    uintptr_t random = (uintptr_t)test_seed() + (uintptr_t)(me * THREADS + i);
+    if (pthread_create(&threads[i], NULL, use_it_again_and_again, (void *)random) != 0) return 2;
+  }
+  for (int i = 0; i < THREADS; i++) pthread_join(threads[i], NULL);
+  colock_close(lock);
+  return shared->unflushed[me] == 0 ? 0 : 3;
+}
+
+START_TEST(nobody_comes_in_before_what_was_written_is_suspended) {
+  pid_t children[PROCESSES];
+  int numbers[PROCESSES];
+  shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  ck_assert_ptr_ne(shared, MAP_FAILED);
+  path = test_path("a.lock");
+  for (int i = 0; i < PROCESSES; i++) {
+    numbers[i] = i;
+    children[i] = test_fork(process, &numbers[i]);
+  }
+  for (int i = 0; i < PROCESSES; i++) ck_assert_int_eq(test_wait(children[i]), 0);
+  ck_assert_int_eq(shared->broken, 0);
+  ck_assert_int_eq(shared->failed, 0);
+  ck_assert_int_gt(shared->grants, 10);
+  ck_assert_int_gt(shared->suspends, 3);
+  munmap(shared, sizeof *shared);
+}
+END_TEST
+
 static void fill(Suite *suite) {
   const int first = COLOCK_SHARED, end = COLOCK_EXCLUSIVE + 1;
   TCase *tcase = test_case(suite, "plain", 60);
@@ -255,6 +360,8 @@ static void fill(Suite *suite) {
   tcase_add_test(tcase, readers_get_an_exclusive_hold_as_long_as_a_writer_is_kept);
   tcase_add_test(tcase, own_readers_come_in_together_once_the_writer_is_suspended);
   tcase_add_test(tcase, own_kept_readers_make_room_for_a_writer_without_a_suspend);
+  tcase = test_case(suite, "all", 120);
+  tcase_add_test(tcase, nobody_comes_in_before_what_was_written_is_suspended);
 }
 
 int main(int argc, char **argv) { return test_main(argc, argv, "leave", fill); }

@@ -20,9 +20,10 @@ struct member {
 
 static const struct member header[] = {
   HEADER(magic), HEADER(version), HEADER(fingerprint), HEADER(carrier), HEADER(created_wall_ns), HEADER(device),
-  HEADER(boot_id), HEADER(generation), HEADER(fence), HEADER(ceiling), HEADER(ticket), HEADER(flag), HEADER(turn),
+  HEADER(boot_id), HEADER(generation), HEADER(statistics_epoch), HEADER(fence), HEADER(ceiling), HEADER(ticket), HEADER(flag), HEADER(turn),
   HEADER(phase), HEADER(recall), HEADER(capacity), HEADER(slots_in_use), HEADER(guard_slot), HEADER(guard_pid),
-  HEADER(writer), HEADER(abandoned), HEADER(forced), { NULL, 0 }
+  HEADER(writer), HEADER(abandoned), HEADER(forced), HEADER(deaths), HEADER(forced_unlocks),
+  HEADER(forced_token), HEADER(statistics_since_wall_ns), { NULL, 0 }
 };
 static const struct member slot[] = {
   { "sequence", offsetof(struct colockp_slot, sequence) },
@@ -30,7 +31,27 @@ static const struct member slot[] = {
   ACTIVITY(token), ACTIVITY(since_wall_ns), ACTIVITY(since_ns), ACTIVITY(renewed_ns), ACTIVITY(stale_timeout_ns),
   { "purpose", offsetof(struct colockp_slot, purpose) },
   IDENTITY(pid), IDENTITY(uid), IDENTITY(pid_namespace), IDENTITY(start_ticks), IDENTITY(host), IDENTITY(boot_id),
-  IDENTITY(program), IDENTITY(label), { "inherited_pid", offsetof(struct colockp_slot, inherited_pid) }, { NULL, 0 }
+  IDENTITY(program), IDENTITY(label), { "inherited_pid", offsetof(struct colockp_slot, inherited_pid) },
+  { "statistics", offsetof(struct colockp_slot, statistics) }, { NULL, 0 }
+};
+#define COUNT(what, word) { what, 8 * (word) }
+#define TIMES(which) (offsetof(struct colockp_counters, times) + (which) * sizeof(struct colockp_times))
+#define LONGEST(which) (offsetof(struct colockp_statistics, longest) + (which) * sizeof(struct colockp_longest))
+static const struct member statistics[] = {
+  COUNT("grants", COLOCKP_N_GRANTS), COUNT("hits", COLOCKP_N_HITS), COUNT("deaths", COLOCKP_N_DEATHS),
+  COUNT("busy", COLOCKP_N_BUSY), COUNT("timeouts", COLOCKP_N_TIMEOUTS), COUNT("cancels", COLOCKP_N_CANCELS),
+  COUNT("deadlocks", COLOCKP_N_DEADLOCKS), COUNT("upgrades", COLOCKP_N_UPGRADES),
+  COUNT("downgrades", COLOCKP_N_DOWNGRADES), COUNT("recalls", COLOCKP_N_RECALLS),
+  { "wait_shared", TIMES(COLOCKP_T_WAITS) }, { "wait_exclusive", TIMES(COLOCKP_T_WAITS + 1) },
+  { "hold_shared", TIMES(COLOCKP_T_HOLDS) }, { "hold_exclusive", TIMES(COLOCKP_T_HOLDS + 1) },
+  { "longest_wait_shared", LONGEST(COLOCKP_T_WAITS) }, { "longest_wait_exclusive", LONGEST(COLOCKP_T_WAITS + 1) },
+  { "longest_hold_shared", LONGEST(COLOCKP_T_HOLDS) }, { "longest_hold_exclusive", LONGEST(COLOCKP_T_HOLDS + 1) },
+  { NULL, 0 }
+};
+#define OF_LONGEST(member) { #member, offsetof(struct colockp_longest, member) }
+static const struct member longest[] = {
+  OF_LONGEST(sequence), OF_LONGEST(epoch), OF_LONGEST(ns), OF_LONGEST(wall_ns), { "pid", 32 }, { "tid", 36 },
+  OF_LONGEST(program), { NULL, 0 }
 };
 
 static char *read_page(void) {
@@ -78,14 +99,24 @@ END_TEST
 
 START_TEST(slots_are_where_the_page_says) {
   char *page = read_page();
-  check_table(page, ".Ss Slots", ".Sh RECORD LOCKS", slot);
+  check_table(page, ".Ss Slots", ".Ss Statistics", slot);
+  free(page);
+}
+END_TEST
+
+START_TEST(statistics_are_where_the_page_says) {
+  char *page = read_page();
+  check_table(page, ".Ss Statistics", "The longest of each kind", statistics);
+  free(page);
+  page = read_page();
+  check_table(page, "The longest of each kind", ".Sh RECORD LOCKS", longest);
   free(page);
 }
 END_TEST
 
 /* Numbers that stand in sentences. */
 START_TEST(other_numbers_are_those_of_the_code) {
-  char *page = read_page(), expected[12][100];
+  char *page = read_page(), expected[18][100];
   int n = 0;
   snprintf(expected[n++], sizeof *expected, "format version %u, layout %x,", COLOCKP_VERSION, COLOCKP_FINGERPRINT);
   snprintf(expected[n++], sizeof *expected, "Va fingerprint : No 0x%x;", COLOCKP_FINGERPRINT);
@@ -93,10 +124,17 @@ START_TEST(other_numbers_are_those_of_the_code) {
   snprintf(expected[n++], sizeof *expected, ".It %d Ta %zu a slot Ta queue", COLOCKP_AT_QUEUE,
            sizeof(struct colockp_queue_entry));
   snprintf(expected[n++], sizeof *expected, ".It %lld Ta 4 a slot Ta bells", (long long)COLOCKP_AT_BELLS);
+  snprintf(expected[n++], sizeof *expected, ".It %lld Ta 2 x %d Ta bases", (long long)COLOCKP_AT_BASES,
+           COLOCKP_BASE_SIZE);
   snprintf(expected[n++], sizeof *expected, ".It %lld Ta %d a slot Ta slots", (long long)COLOCKP_AT_SLOTS,
-           COLOCKP_PAGE);
+           COLOCKP_SLOT_SIZE);
+  snprintf(expected[n++], sizeof *expected, "at least %lld + %d x\n", (long long)COLOCKP_AT_SLOTS, COLOCKP_SLOT_SIZE);
+  snprintf(expected[n++], sizeof *expected, "a power of 2 from %u to %u", COLOCKP_SLOTS_MIN, COLOCKP_SLOTS_MAX);
+  snprintf(expected[n++], sizeof *expected, "\n%d counts each", COLOCKP_BUCKETS);
+  snprintf(expected[n++], sizeof *expected, "below 2^%d ns", COLOCKP_BUCKET_FIRST);
+  snprintf(expected[n++], sizeof *expected, "of 2^%d ns and more", COLOCKP_BUCKET_LAST);
   snprintf(expected[n++], sizeof *expected, "is at %lld + 4 x\n", (long long)COLOCKP_AT_BELLS);
-  snprintf(expected[n++], sizeof *expected, "is at %lld + %d x\n", (long long)COLOCKP_AT_SLOTS, COLOCKP_PAGE);
+  snprintf(expected[n++], sizeof *expected, "is at %lld + %d x\n", (long long)COLOCKP_AT_SLOTS, COLOCKP_SLOT_SIZE);
   snprintf(expected[n++], sizeof *expected, "\n%d x priority", COLOCKP_PRIORITY_PLACES);
   snprintf(expected[n++], sizeof *expected, "\n%d for a hold that is being upgraded", (int)COLOCKP_KEY_UPGRADE);
   snprintf(expected[n++], sizeof *expected, "with a key above %d\nand below", COLOCKP_PRIORITY_PLACES);
@@ -117,6 +155,7 @@ static void fill(Suite *suite) {
   TCase *tcase = test_case(suite, "colock-file", 10);
   tcase_add_test(tcase, header_is_where_the_page_says);
   tcase_add_test(tcase, slots_are_where_the_page_says);
+  tcase_add_test(tcase, statistics_are_where_the_page_says);
   tcase_add_test(tcase, other_numbers_are_those_of_the_code);
 }
 

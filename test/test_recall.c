@@ -193,13 +193,13 @@ START_TEST(after_that_moment_who_waits_goes_first) {
   colock_hold *hold = kept_acquire(lock, COLOCK_EXCLUSIVE), *late = NULL;
   lasts_ms(hold, -1000);
   must(colock_release(hold));
-  struct line line = line_of(lock->region, 40, "w-100");
+  struct line line = line_of(lock->region, 20, "w-100");
   ck_assert_int_eq(cached(path), 1);
   int64_t before_ns = colockp_now_ns();
   int code = colock_try_acquire(lock, _i, &late);
   if (code == COLOCK_OK) { /* it did not take it in the time that a try gives it: it was passed over */
     ck_assert_int_gt(late->lane_since_ns, before_ns);
-    ck_assert_uint_ne(lock->region->queue[40].rank & COLOCKP_RANK_PASSED, 0);
+    ck_assert_uint_ne(lock->region->queue[20].rank & COLOCKP_RANK_PASSED, 0);
     must(colock_release(late));
   } else {
     ck_assert_int_eq(code, COLOCK_EBUSY);
@@ -208,7 +208,7 @@ START_TEST(after_that_moment_who_waits_goes_first) {
   line_end(&line);
   hold = kept_acquire(lock, COLOCK_EXCLUSIVE);
   lasts_ms(hold, -1000);
-  line = line_of(lock->region, 40, "r5");
+  line = line_of(lock->region, 20, "r5");
   must(colock_release(hold));
   ck_assert(!test_lane_taken(path));
   line_end(&line);
@@ -224,7 +224,7 @@ START_TEST(who_keeps_it_for_that_moment_sees_to_its_end) {
   for (int i = 0; i < 12; i++) {
     keep(lock, COLOCK_EXCLUSIVE);
     colock_hold *hold = kept_acquire(lock, COLOCK_EXCLUSIVE);
-    struct line line = line_of(lock->region, 40, "w5");
+    struct line line = line_of(lock->region, 20, "w5");
     if (i % 2) colockp_recall(lock->region);
     int64_t end_ns = lasts_ms(hold, 50);
     usleep(10000);

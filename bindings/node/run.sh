@@ -12,11 +12,12 @@ source=$abs_top_srcdir/bindings/node
 work=$abs_top_builddir/node
 package=$work/package
 root=$work/root
-log=$work/test/node.log
-mkdir -p "$work/test" "$package" "$work/template" || exit 99
+log=$work/bench.log
+test "$what" = bench || log=$work/test/node.log
+mkdir -p "$work/test" "$package" || exit 99
 : >"$log"
 
-verdict() { echo ":test-result: $1" >"$work/test/node.trs"; }
+verdict() { test "$what" = bench || echo ":test-result: $1" >"$work/test/node.trs"; }
 
 skip() {
   echo "node: skipped: $*" | tee -a "$log"
@@ -40,6 +41,8 @@ step() { # WHAT COMMAND...
 # A lock file that does not agree with package.json is our mistake, a registry that does not answer is not.
 packages() {
   cmp -s "$source/package-lock.json" "$work/packages-of" && return
+  rm -rf "$work/packages-of" "$work/template" # made by another PGlite
+  mkdir -p "$work/template"
   (cd "$package" && npm ci --ignore-scripts --no-audit --no-fund) >"$work/npm.log" 2>&1 </dev/null
   code=$?
   cat "$work/npm.log" >>"$log"
@@ -75,6 +78,7 @@ node -e 'process.exit(parseInt(process.versions.node) >= 20 ? 0 : 1)' ||
   skip "node is $(node --version), and 20 is needed"
 
 verdict FAIL
+rm -rf "$package/test" "$package/native"
 (cd "$source" && tar --exclude=./node_modules --exclude=./build -cf - .) | (cd "$package" && tar -xf -) ||
   fail 'copying bindings/node'
 packages
@@ -87,7 +91,6 @@ COLOCK_TEST_TEMPLATE=$work/template
 export COLOCK_TEST_COMMAND COLOCK_TEST_TEMPLATE
 node --test --test-timeout=600000 --test-reporter=tap test/*.test.mjs >>"$log" 2>&1 </dev/null
 code=$?
-rm -rf "$work/template"
 summary
 test $code -eq 0 || fail 'tests'
 verdict PASS

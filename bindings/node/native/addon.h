@@ -43,7 +43,6 @@ struct lock {
   colock *colock;
   size_t uses;   /* holds and waits */
   bool suspends; /* JavaScript has a handler. Constant */
-  bool keeps;    /* auto_release. Constant */
   bool torn;     /* a hold in use was taken from a worker at its end */
   bool closing;  /* a job closes it */
   /* any thread, under addon->mutex */

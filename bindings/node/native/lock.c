@@ -9,7 +9,6 @@
 #include "addon.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 /* ---- suspend ---- */
 
@@ -129,8 +128,6 @@ static int configure(napi_env env, struct opening *opening, napi_value settings)
     free(name);
     free(is);
   }
-  if (code == 0)
-    opening->lock->keeps = strcmp(colock_config_get(opening->config, "auto_release"), "true") == 0;
   return code;
 }
 
