@@ -133,9 +133,12 @@ COLOCK_API const char *colock_last_message(void);
 COLOCK_API int colock_last_errno(void);
 /* 10203 is 1.2.3. */
 COLOCK_API int colock_version(void);
-/* Lines for a log: level 1 error, 2 warning, 3 info, 4 debug, as far as the lock's `verbosity` allows; no newline at
- * the end. One hook a process; NULL: none, as at first. May be set at any time; a line under way may still reach the
- * old hook. */
+/* Lines for a log: level 1 error, 2 warning, 3 info, 4 debug, as far as the lock's `verbosity` allows. A line is one
+ * event, as pairs: event=granted file="my db.lock" mode=shared ...; UTF-8, no control characters, no newline, valid
+ * until the hook returns. colock(3), LOG, lists the events. Of the same event, level and file there are 10 lines a
+ * second at most; the next one then ends in suppressed=N. The hook is called in the thread in which it happened, the
+ * library's own too; what it makes the library say itself is dropped. One hook a process; NULL: none, as at first. May
+ * be set at any time; a line under way may still reach the old hook. */
 COLOCK_API void colock_set_log(void (*log)(int level, const char *line, void *arg), void *arg);
 
 /* ---- a lock ---- */

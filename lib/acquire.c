@@ -6,11 +6,11 @@
 #include "error.h"
 #include "identity.h"
 #include "lane.h"
-#include "log.h"
 #include "queue_read.h"
 #include "range.h"
 #include "stats.h"
 #include "system.h"
+#include "trace.h"
 
 #include <errno.h>
 #include <string.h>
@@ -110,7 +110,9 @@ static int with_seat(struct colockp_wait *w, bool once) {
 
 /* The seat's file was replaced: open the new one. */
 static int start_over(struct colockp_wait *w, const struct colockp_region *region) {
-  colockp_log(w->lock->settings.verbosity, COLOCKP_WARNING, "%s; starting over", colock_last_message());
+  char message[COLOCKP_QUOTED];
+  colockp_log(w->lock->settings.verbosity, COLOCKP_WARNING, w->lock->path, "replaced", "message=%s",
+              colockp_quote(message, sizeof message, colock_last_message()));
   colockp_wait_clock(w);
   w->now_ns = colockp_now_ns();
   return colockp_lock_refresh(w->lock, region, colockp_wait_left_ns(w));
@@ -148,10 +150,13 @@ static int get_and_show(colock *lock, const colock_request *request, struct colo
   int code = colockp_wait_timeout(lock, request->timeout_ms, &w.timeout_ns);
   if (code == 0)
     code = get(&w, once);
+  if (code == COLOCK_EBUSY && once && w.timeout_ns != 0)
+    return code; /* it goes on in another thread */
   if (code)
-    return code;
+    return colockp_trace_failed(lock, w.mode, w.start_ns ? w.now_ns - w.start_ns : 0, code);
   colockp_grant(w.seat, w.mode, request->priority);
   colockp_seat_show(w.seat, request->purpose);
+  colockp_trace_granted(w.seat, "granted", w.start_ns ? w.seat->activity.since_ns - w.start_ns : 0, false);
   if (w.timeout_ns != 0 && !once && !cancel)
     colockp_lock_count(w.seat);
   *hold = w.seat;
@@ -168,6 +173,11 @@ int colockp_acquire(colock *lock, const colock_request *request, struct colockp_
   colockp_fork_count();
   if (!lock->settings.enabled)
     return grant_freely(lock, request, hold);
+  if (once || !cancel) { /* else it was begun with `once` */
+    int64_t timeout_ns = 0;
+    colockp_wait_timeout(lock, request->timeout_ms, &timeout_ns);
+    colockp_trace_begin(lock, request->mode, timeout_ns);
+  }
   colock_hold *seat = NULL;
   if (lock->settings.auto_release) {
     unsigned ways = once ? 0 : how(lock, request->timeout_ms);
@@ -198,14 +208,16 @@ static int plain(colock *lock, int mode, int64_t timeout_ms, colock_hold **hold)
   colock_hold *seat = NULL;
   colock_request request;
   bool possible = lock && hold && (mode == COLOCK_SHARED || mode == COLOCK_EXCLUSIVE);
-  if (possible && lock->settings.auto_release && lock->settings.enabled) {
+  bool keeps = possible && lock->settings.auto_release && lock->settings.enabled;
+  if (keeps) {
+    colockp_trace_begin(lock, mode, timeout_ms == COLOCK_NOWAIT ? 0 : lock->settings.timeout_ns);
     int code = colockp_cache_take(lock, mode, 0, NULL, how(lock, timeout_ms), hold, &seat);
     if (code != COLOCK_EBUSY)
       return code;
   }
   colock_request_init(&request, sizeof request, mode);
   request.timeout_ms = timeout_ms;
-  return seat ? get_and_show(lock, &request, NULL, false, seat, hold) : colock_acquire_with(lock, &request, hold);
+  return keeps ? get_and_show(lock, &request, NULL, false, seat, hold) : colock_acquire_with(lock, &request, hold);
 }
 
 int colock_acquire(colock *lock, int mode, colock_hold **hold) {

@@ -9,6 +9,7 @@
 #include "queue.h"
 #include "range.h"
 #include "stats.h"
+#include "trace.h"
 
 static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
@@ -95,10 +96,18 @@ static bool had_its_time(const colock_hold *seat, int64_t now_ns) {
   return now_ns - seat->lane_since_ns >= COLOCKP_MINIMUM_NS;
 }
 
-/* It is let go. Because somebody waits? */
-static void count_recall(const colock_hold *seat) {
-  if (seat->forks == colockp_fork_count() && contended(seat))
+/* Its end, perhaps because somebody waits: then the hook hears of it when they need not wait any more. */
+static int end_noted(colock_hold *seat, int64_t now_ns) {
+  int64_t unused_ns = now_ns - seat->activity.renewed_ns;
+  bool recalled = contended(seat);
+  if (recalled) {
     colockp_stats_count(seat, COLOCKP_N_RECALLS);
+    COLOCKP_PROBE2(recall, seat->lock->path, (int)seat->activity.mode);
+  }
+  int code = colockp_hold_end(seat);
+  if (recalled && colockp_tells(seat->lock, COLOCKP_INFO))
+    colockp_tell_recalled(seat, unused_ns);
+  return code;
 }
 
 static int let_go(colock_hold *seat) {
@@ -146,8 +155,9 @@ int64_t colockp_cache_look(colock *lock, const struct colockp_region *region, in
     if (!seat)
       continue;
     seat->lost |= lost && seat->region == region;
-    count_recall(seat);
-    let_go(seat);
+    if (seat->forks == colockp_fork_count())
+      end_noted(seat, now_ns);
+    colockp_lock_put(seat);
   }
   return next_ns;
 }
@@ -207,8 +217,7 @@ static int use(colock *lock, int mode, int priority, colock_hold **seat) {
     *seat = NULL;
     colockp_helper_kick(lock);
   } else {
-    count_recall(mine);
-    colockp_hold_end(mine);
+    end_noted(mine, now_ns);
   }
   return COLOCK_EBUSY;
 }
@@ -230,7 +239,7 @@ int colockp_cache_take(colock *lock, int mode, int priority, const char *purpose
     if (!put_in(lock, seat))
       let_go(seat);
     colockp_helper_kick(lock);
-    return code;
+    return colockp_trace_failed(lock, mode, 0, code);
   }
   code = use(lock, mode, priority, &seat);
   if (code) {
@@ -240,6 +249,7 @@ int colockp_cache_take(colock *lock, int mode, int priority, const char *purpose
   colockp_seat_show(seat, purpose);
   if (how & COLOCKP_COUNTS)
     colockp_lock_count(seat);
+  colockp_trace_granted(seat, "granted", 0, true);
   *hold = seat;
   return 0;
 }
@@ -274,7 +284,7 @@ static bool has_name(colock_hold *hold) {
 
 bool colockp_cache_keep(colock_hold *hold, int64_t now_ns) {
   colock *lock = hold->lock;
-  int64_t minimum_ns = hold->lane_since_ns + COLOCKP_MINIMUM_NS;
+  int64_t minimum_ns = hold->lane_since_ns + COLOCKP_MINIMUM_NS, held_ns = now_ns - hold->activity.since_ns;
   int mode = (int)hold->activity.mode;
   if (!hold->slot || !has_name(hold) || !colockp_lock_reusable(lock, hold))
     return false;
@@ -292,5 +302,6 @@ bool colockp_cache_keep(colock_hold *hold, int64_t now_ns) {
   if (!put_in(lock, hold))
     return false;
   tell_helper(lock, mode, waited, minimum_ns, now_ns); /* the hold may be somebody else's by now */
+  colockp_trace_released(lock, mode, held_ns, true);
   return true;
 }

@@ -8,6 +8,7 @@
 #include "error.h"
 #include "identity.h"
 #include "log.h"
+#include "probe.h"
 #include "queue.h"
 #include "range.h"
 #include "recall.h"
@@ -71,8 +72,11 @@ int colockp_force_break(struct colockp_region *region, uint32_t generation, uint
   colockp_stats_forced(region);
   note(region, generation, slot, reason);
   colockp_recall(region); /* who keeps the lock unused, and who wants to be told */
-  colockp_log(region->verbosity, COLOCKP_WARNING, "%s: forced: every hold of generation %u is revoked", region->escaped,
-              (unsigned)generation);
+  char why[COLOCKP_QUOTED];
+  COLOCKP_PROBE2(force, region->path, generation);
+  colockp_log(region->verbosity, COLOCKP_WARNING, region->path, "forced",
+              "generation=%u reason=%s message=\"every hold of this generation is revoked, and may still write\"",
+              (unsigned)generation, colockp_quote(why, sizeof why, reason));
   return COLOCK_OK;
 }
 

@@ -132,10 +132,11 @@ void colockp_helper_kick(colock *lock) {
 }
 
 static int fail_to_start(const colock *lock, int error, bool say) {
+  char why[COLOCKP_QUOTED];
   if (say)
-    colockp_log(lock->settings.verbosity, COLOCKP_WARNING,
-                "%s: cannot start the thread that lets go of kept locks: %s; so none is kept", lock->path,
-                strerror(error));
+    colockp_log(lock->settings.verbosity, COLOCKP_WARNING, lock->path, "cannot_keep",
+                "error=%s message=\"cannot start the thread that lets go of kept locks, so none is kept\"",
+                colockp_quote(why, sizeof why, strerror(error)));
   return colockp_fail(error == ENOMEM ? COLOCK_ENOMEM : COLOCK_ESYSTEM, error,
                       "%s: cannot start the thread that looks after kept locks: %s", lock->path, strerror(error));
 }

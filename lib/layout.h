@@ -235,7 +235,7 @@ enum {
   COLOCKP_NUMBERS = 16
 };
 /* What is timed, by mode in the same way. */
-enum { COLOCKP_T_WAITS = 0, COLOCKP_T_HOLDS = 2, COLOCKP_TIMES = 4 };
+enum { COLOCKP_T_HOLDS = 0, COLOCKP_T_WAITS = 2, COLOCKP_TIMES = 4 };
 
 /* Bucket 0 is what is shorter than 2^6 ns, the last one what takes 2^46 (20 hours) or longer; between them each octave
  * has four of equal width. */
@@ -276,9 +276,10 @@ struct colockp_longest {
   _Atomic uint64_t pid_tid;  /* pid | tid << 32 */
   _Atomic uint64_t program[4];
 };
+/* In this order, because who never waits then touches the first page of his slot alone. */
 struct colockp_statistics {
-  struct colockp_counters counters;
   struct colockp_longest longest[COLOCKP_TIMES];
+  struct colockp_counters counters;
 };
 _Static_assert(sizeof(struct colockp_times) == 1304, "statistics");
 _Static_assert(sizeof(struct colockp_counters) == 5344, "statistics");
@@ -303,6 +304,7 @@ _Static_assert(offsetof(struct colockp_slot, purpose) == 80, "slot");
 _Static_assert(offsetof(struct colockp_slot, identity) == 336, "slot");
 _Static_assert(offsetof(struct colockp_slot, inherited_pid) == 560, "slot");
 _Static_assert(offsetof(struct colockp_slot, statistics) == 1024, "slot");
+_Static_assert(offsetof(struct colockp_slot, statistics.counters.times[COLOCKP_T_WAITS]) <= COLOCKP_PAGE, "slot");
 _Static_assert(sizeof(struct colockp_slot) == COLOCKP_SLOT_SIZE, "slot");
 
 static inline int64_t colockp_at_slot(uint32_t slot) { return COLOCKP_AT_SLOTS + (int64_t)slot * COLOCKP_SLOT_SIZE; }

@@ -8,10 +8,10 @@
 #include "error.h"
 #include "lane.h"
 #include "lock.h"
-#include "log.h"
 #include "queue.h"
 #include "stats.h"
 #include "token.h"
+#include "trace.h"
 
 /* A shorter hold was looked at when it was granted: another fstat would cost a third of the whole pair. */
 #define LOOK_AGAIN_NS INT64_C(100000)
@@ -60,12 +60,10 @@ static bool suspend(colock_hold *hold) {
   activity->renewed_ns = colockp_now_ns();
   colockp_seat_show_state(hold);
   pthread_mutex_lock(&lock->suspending);
+  colockp_trace_suspend(hold);
   int value = lock->suspend(lock->suspend_arg);
   pthread_mutex_unlock(&lock->suspending);
-  if (value)
-    colockp_log(lock->settings.verbosity, COLOCKP_ERROR,
-                "%s: suspend failed (%d)%s", colockp_hold_path(hold), value,
-                activity->token ? ": the lock leaves as if its holder had died" : "");
+  colockp_trace_suspended(hold, value);
   return value == 0;
 }
 
@@ -86,12 +84,13 @@ int colockp_hold_end(colock_hold *hold) {
     unlocked = colockp_lane_unlock(hold);
   }
   /* After the unlock: whoever waits need not wait for this too. */
+  int64_t ended_ns = kept ? hold->activity.renewed_ns : colockp_now_ns();
   if (!kept) {
-    int64_t now_ns = colockp_now_ns();
-    colockp_stats_end(hold, now_ns);
-    if (code == 0 && colockp_hold_was_long(hold, now_ns))
+    colockp_stats_end(hold, ended_ns);
+    if (code == 0 && colockp_hold_was_long(hold, ended_ns))
       code = colockp_seat_look(hold);
   }
   code = code == COLOCK_ESYSTEM ? COLOCK_ELOST : code;
+  colockp_trace_left(hold, kept, ended_ns - hold->activity.since_ns, code ? code : hold->lost ? COLOCK_ELOST : 0);
   return code ? code : unlocked;
 }

@@ -59,6 +59,7 @@ libcolockp_la_SOURCES = \
   %D%/nearest.h \
   %D%/open.c \
   %D%/pool.c \
+  %D%/probe.h \
   %D%/process.c \
   %D%/process.h \
   %D%/queue.c \
@@ -90,6 +91,8 @@ libcolockp_la_SOURCES = \
   %D%/token.h \
   %D%/totals.c \
   %D%/totals.h \
+  %D%/trace.c \
+  %D%/trace.h \
   %D%/upgrade.c \
   %D%/utf8.c \
   %D%/utf8.h \

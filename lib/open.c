@@ -49,7 +49,7 @@ static int create(const struct opening *o) {
   if (error == EOPNOTSUPP)
     error = colockp_create_bare(region, o->settings->file_mode);
   if (error == 0)
-    colockp_log(region->verbosity, COLOCKP_INFO, "%s: created", region->escaped);
+    colockp_log(region->verbosity, COLOCKP_INFO, region->path, "created", "slots=%u", COLOCKP_SLOTS_MIN);
   if (error == 0 || error == EEXIST || error == EAGAIN || error == ESTALE)
     return AGAIN;
   return colockp_region_fail(region, error, "create");
@@ -61,7 +61,8 @@ static int settle(struct opening *o, enum colockp_condition condition) {
   int error = colockp_settle(region);
   if (error == 0) {
     if (condition == COLOCKP_DAMAGED)
-      colockp_log(region->verbosity, COLOCKP_WARNING, "%s: was damaged; nobody lived in it; rebuilt", region->escaped);
+      colockp_log(region->verbosity, COLOCKP_WARNING, region->path, "rebuilt",
+                  "message=\"it was damaged, and nobody lived in it\"");
     return AGAIN;
   }
   if (error == ESTALE)

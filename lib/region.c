@@ -177,7 +177,6 @@ static int allocate_more(struct colockp_region *region, uint32_t from) {
   if (error)
     return colockp_region_fail(region, error, "allocate room for more seats");
   atomic_store_explicit(&region->header->capacity, to, memory_order_release);
-  colockp_log(region->verbosity, COLOCKP_INFO, "%s: grown to %u slots", region->escaped, (unsigned)to);
   return 0;
 }
 
@@ -223,8 +222,11 @@ int colockp_region_grow(struct colockp_region *region, int fd, uint32_t capacity
   int code = colockp_region_guard(region, fd, capacity, deadline_ns);
   if (code)
     return code == COLOCKP_GROWN ? 0 : code;
-  if (atomic_load_explicit(&region->header->capacity, memory_order_acquire) <= capacity)
+  bool grows = atomic_load_explicit(&region->header->capacity, memory_order_acquire) <= capacity;
+  if (grows)
     code = allocate_more(region, capacity);
   colockp_region_unguard(region, fd);
+  if (grows && code == 0)
+    colockp_log(region->verbosity, COLOCKP_INFO, region->path, "grown", "slots=%u", (unsigned)capacity * 2);
   return code;
 }

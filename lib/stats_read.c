@@ -19,8 +19,8 @@ struct colock_stats {
   char path[];
 };
 
-static const char *const times_names[COLOCKP_TIMES] = {"wait_shared", "wait_exclusive", "hold_shared",
-                                                       "hold_exclusive"};
+static const char *const times_names[COLOCKP_TIMES] = {"hold_shared", "hold_exclusive", "wait_shared",
+                                                       "wait_exclusive"};
 /* Sums of what is counted. */
 static const struct {
   const char *name;

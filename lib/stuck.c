@@ -3,6 +3,7 @@
 #include "broken.h"
 #include "clock.h"
 #include "range.h"
+#include "trace.h"
 
 /* True: nobody lived in that slot, and now nobody waits in it. Who has the SLOT byte owns the slot: a new owner that
  * came in between would have it, and its word would be its own. */
@@ -13,9 +14,12 @@ static bool reap(struct colock_hold *seat, uint32_t slot) {
   if (!COLOCKP_BROKEN(REAP_UNLOCKED) &&
       colockp_range_lock(fd, COLOCKP_RANGE_EXCLUSIVE, COLOCKP_BYTE_SLOT + slot, 1) != 0)
     return false;
+  bool waited = atomic_load_explicit(&seat->region->queue[slot].rank, memory_order_relaxed) != 0;
   colockp_queue_clear(seat->region, slot);
   atomic_store_explicit(&seat->region->queue[slot].published, COLOCKP_SEAT_FREE, memory_order_relaxed);
   colockp_range_unlock(fd, COLOCKP_BYTE_SLOT + slot, 1);
+  if (waited) /* else another was faster */
+    colockp_trace_reap(seat->region, slot);
   return true;
 }
 

@@ -20,8 +20,10 @@ int colockp_token_raise(struct colockp_region *region, uint64_t token) {
   int error = errno;
   atomic_compare_exchange_strong(word, &higher, ceiling);
   if (token <= ceiling) {
-    colockp_log(region->verbosity, COLOCKP_WARNING, "%s: cannot sync a new token ceiling: %s", region->escaped,
-                strerror(error));
+    char why[COLOCKP_QUOTED];
+    colockp_log(region->verbosity, COLOCKP_WARNING, region->path, "cannot_sync",
+                "error=%s message=\"tokens go on to the last ceiling that was synced, and there they end\"",
+                colockp_quote(why, sizeof why, strerror(error)));
     return 0;
   }
   return colockp_fail(COLOCK_ESYSTEM, error, "%s: cannot sync the fencing tokens, so none is handed out: %s",
@@ -41,8 +43,8 @@ static void bury(struct colockp_region *region, uint64_t token) {
 
 void colockp_writer_bury(struct colockp_region *region, uint64_t token) {
   bury(region, token);
-  colockp_log(region->verbosity, COLOCKP_INFO,
-              "%s: the exclusive holder with token %llu died or was forced out while holding", region->escaped,
+  colockp_log(region->verbosity, COLOCKP_INFO, region->path, "abandoned",
+              "token=%llu message=\"the exclusive holder died or was forced out while holding\"",
               (unsigned long long)token);
 }
 

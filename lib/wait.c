@@ -7,13 +7,13 @@
 #include "clock.h"
 #include "error.h"
 #include "force.h"
-#include "log.h"
 #include "queue_read.h"
 #include "range.h"
 #include "recall.h"
 #include "report.h"
 #include "stats.h"
 #include "system.h"
+#include "trace.h"
 #include "watch.h"
 
 #include <errno.h>
@@ -96,8 +96,12 @@ static int timed_out(const struct colockp_wait *w) {
 
 static int notify(struct colockp_wait *w) {
   colock_report *report = look_around(w);
+  char who[COLOCKP_IN_THE_WAY];
   int stop = 0;
-  if (report)
+  if (report && colockp_tells(w->lock, COLOCKP_INFO) &&
+      colockp_in_the_way(report, w->mode, own_slot(w), who, sizeof who))
+    colockp_trace_waiting(w->lock, w->mode, w->now_ns - w->start_ns, who);
+  if (report && w->request->on_wait)
     stop = w->request->on_wait(report, (w->now_ns - w->start_ns) / 1000000, w->request->on_wait_arg);
   colock_report_free(report);
   w->now_ns = colockp_now_ns();
@@ -112,14 +116,15 @@ static int notify(struct colockp_wait *w) {
 /* stale_action: break. Only when all that is in the way is stale: to force out one reader revokes all of them. */
 static void judge(struct colockp_wait *w) {
   struct colockp_holder holder;
-  char who[COLOCKP_DESCRIBED];
+  char who[COLOCKP_DESCRIBED], holder_text[COLOCKP_QUOTED];
   w->judge_ns = colockp_time_add(w->now_ns, w->lock->settings.retry_delay_ns);
   colock_report *report = look_around(w);
   if (report && colockp_report_other_holder(report, w->mode, own_slot(w), &holder) && holder.stale &&
       holder.conflicting_stale == holder.conflicting &&
       colockp_force_break(w->seat->region, holder.generation, holder.slot, holder.hold_id, "stale") == 0)
-    colockp_log(w->lock->settings.verbosity, COLOCKP_WARNING, "%s: forced out %s, which was stale",
-                w->seat->region->escaped, colockp_describe(holder.entry, who, sizeof who));
+    colockp_log(w->lock->settings.verbosity, COLOCKP_WARNING, w->lock->path, "stale_broken",
+                "generation=%u holder=%s", (unsigned)holder.generation,
+                colockp_quote(holder_text, sizeof holder_text, colockp_describe(holder.entry, who, sizeof who)));
   colock_report_free(report);
 }
 
@@ -324,7 +329,7 @@ static void begin(struct colockp_wait *w) {
   if (w->notice_step_ns) /* not the first: the file was replaced */
     return;
   w->notice_step_ns = settings->notify_after_ns > 0 ? settings->notify_after_ns : FIRST_DELAY_NS;
-  bool notices = w->request->on_wait && w->timeout_ns != 0;
+  bool notices = (w->request->on_wait || colockp_tells(w->lock, COLOCKP_INFO)) && w->timeout_ns != 0;
   w->notice_ns = notices ? colockp_time_add(w->now_ns, settings->notify_after_ns) : INT64_MAX;
   /* An upgrade would force out its own shared hold too. */
   w->judge_ns = settings->stale_action == COLOCKP_STALE_BREAK && w->key != COLOCKP_KEY_UPGRADE ? w->now_ns : INT64_MAX;

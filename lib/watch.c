@@ -329,6 +329,13 @@ static int watch_region(struct colockp_region *region, const char **step) {
   return error;
 }
 
+static void tell(const struct colockp_region *region, const char *step, int error) {
+  char call[COLOCKP_QUOTED], why[COLOCKP_QUOTED];
+  colockp_log(region->verbosity, COLOCKP_WARNING, region->path, "cannot_watch",
+              "call=%s error=%s message=\"holders that die are noticed each retry_delay only\"",
+              colockp_quote(call, sizeof call, step), colockp_quote(why, sizeof why, strerror(error)));
+}
+
 int colockp_watch_begin(struct colockp_region *region) {
   const char *step = NULL;
   atomic_fetch_add(&region->watch.waiters, 1);
@@ -339,9 +346,7 @@ int colockp_watch_begin(struct colockp_region *region) {
     return ENOTSUP;
   int error = watch_region(region, &step);
   if (error && region->verbosity >= COLOCKP_WARNING && !atomic_exchange(&watch.warned, true))
-    colockp_log(region->verbosity, COLOCKP_WARNING,
-                "%s: cannot watch for holders that die: %s: %s; who waits looks each retry_delay instead",
-                region->escaped, step, strerror(error));
+    tell(region, step, error);
   return error;
 }
 

@@ -72,8 +72,8 @@ static inline int64_t entry_of(const char *path, int field) {
 /* Another process that keeps the lock, and lets go for nothing but somebody who waits. */
 static inline struct agent *keeper_of(const char *path, const char *more, const char *mode) {
   struct agent *agent = agent_start();
-  ck_assert_msg(agent_call(agent, "open %s auto_release=true idle_timeout=1min %s", agent_word(path), more) == COLOCK_OK,
-                "%s", agent->text);
+  int code = agent_call(agent, "open %s auto_release=true idle_timeout=1min %s", agent_word(path), more);
+  ck_assert_msg(code == COLOCK_OK, "%s", agent->text);
   ck_assert_int_eq(agent_call(agent, "acquire %s 5000", mode), COLOCK_OK);
   ck_assert_int_eq(agent_call(agent, "release %d", agent->hold), COLOCK_OK);
   return agent;

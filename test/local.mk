@@ -67,6 +67,7 @@ CHECK_SUITES = \
   %D%/test_thread \
   %D%/test_token \
   %D%/test_totals \
+  %D%/test_trace \
   %D%/test_upgrade \
   %D%/test_wait \
   %D%/test_waiting \
@@ -80,7 +81,8 @@ BUILD_TESTS = \
   %D%/test_install.sh \
   %D%/test_link.sh \
   %D%/test_manual.sh \
-  %D%/test_model.sh
+  %D%/test_model.sh \
+  %D%/test_probes.sh
 
 # Shell scripts that run the command and the examples.
 TOOL_TESTS = \
@@ -118,6 +120,7 @@ endif
   %D%/support.c \
   %D%/support.h \
   %D%/suspended.h \
+  %D%/told.h \
   %D%/tracker.c \
   %D%/tracker.h
 
@@ -134,8 +137,9 @@ AM_TESTS_ENVIRONMENT = \
   abs_top_srcdir='$(abs_top_srcdir)'; abs_top_builddir='$(abs_top_builddir)'; \
   CC='$(CC)'; CXX='$(CXX)'; NM='$(NM)'; SED='$(SED)'; MAKE='$(MAKE)'; PKG_CONFIG='$(PKG_CONFIG)'; \
   PACKAGE_VERSION='$(PACKAGE_VERSION)'; sysconfdir='$(sysconfdir)'; pkgconfigdir='$(pkgconfigdir)'; libdir='$(libdir)'; \
+  have_probes='$(have_probes)'; \
   export LC_ALL XDG_CONFIG_HOME abs_top_srcdir abs_top_builddir CC CXX NM SED MAKE PKG_CONFIG PACKAGE_VERSION sysconfdir \
-    pkgconfigdir libdir;
+    pkgconfigdir libdir have_probes;
 
 # ---- other conditions ----
 .PHONY: check-asan check-valgrind check-tsan check-helgrind check-loop coverage clean-sub-builds

@@ -42,7 +42,8 @@ else
 fi
 if test -f "$static"; then
   global "$static" >"$scratch/global"
-  grep -v '^colockp\{0,1\}_' "$scratch/global" >"$scratch/strange"
+  # A hidden name that sys/sdt.h gives to every object with a static probe.
+  grep -v '^colockp\{0,1\}_' "$scratch/global" | grep -vxF _.stapsdt.base >"$scratch/strange"
   ok static_library_has_all_of_them sh -c "! comm -23 '$scratch/declared' '$scratch/global' | grep ."
   ok static_library_keeps_to_its_own_names test ! -s "$scratch/strange"
 else

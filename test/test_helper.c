@@ -154,7 +154,8 @@ START_TEST(what_is_kept_for_ever_costs_no_time) {
 }
 END_TEST
 
-/* Each time that another process was woken it found its own in use, parked, and woke all others when it kept it again. */
+/* Each time that another process was woken it found its own in use, parked, and woke all others when it kept it
+ * again. */
 START_TEST(who_wakes_its_own_thread_wakes_no_others) {
   have("1min");
   keep(lock, COLOCK_SHARED);
@@ -171,7 +172,8 @@ START_TEST(who_wakes_its_own_thread_wakes_no_others) {
 }
 END_TEST
 
-/* A lock that is in use nearly always is not kept at most looks: no reason to have to wake the thread at each release. */
+/* A lock that is in use nearly always is not kept at most looks: no reason to have to wake the thread at each
+ * release. */
 START_TEST(thread_waits_a_while_for_what_is_in_use) {
   fault_install();
   have("1min");

@@ -20,10 +20,10 @@ struct member {
 
 static const struct member header[] = {
   HEADER(magic), HEADER(version), HEADER(fingerprint), HEADER(carrier), HEADER(created_wall_ns), HEADER(device),
-  HEADER(boot_id), HEADER(generation), HEADER(statistics_epoch), HEADER(fence), HEADER(ceiling), HEADER(ticket), HEADER(flag), HEADER(turn),
-  HEADER(phase), HEADER(recall), HEADER(capacity), HEADER(slots_in_use), HEADER(guard_slot), HEADER(guard_pid),
-  HEADER(writer), HEADER(abandoned), HEADER(forced), HEADER(deaths), HEADER(forced_unlocks),
-  HEADER(forced_token), HEADER(statistics_since_wall_ns), { NULL, 0 }
+  HEADER(boot_id), HEADER(generation), HEADER(statistics_epoch), HEADER(fence), HEADER(ceiling), HEADER(ticket),
+  HEADER(flag), HEADER(turn), HEADER(phase), HEADER(recall), HEADER(capacity), HEADER(slots_in_use),
+  HEADER(guard_slot), HEADER(guard_pid), HEADER(writer), HEADER(abandoned), HEADER(forced), HEADER(deaths),
+  HEADER(forced_unlocks), HEADER(forced_token), HEADER(statistics_since_wall_ns), { NULL, 0 }
 };
 static const struct member slot[] = {
   { "sequence", offsetof(struct colockp_slot, sequence) },
@@ -32,21 +32,18 @@ static const struct member slot[] = {
   { "purpose", offsetof(struct colockp_slot, purpose) },
   IDENTITY(pid), IDENTITY(uid), IDENTITY(pid_namespace), IDENTITY(start_ticks), IDENTITY(host), IDENTITY(boot_id),
   IDENTITY(program), IDENTITY(label), { "inherited_pid", offsetof(struct colockp_slot, inherited_pid) },
-  { "statistics", offsetof(struct colockp_slot, statistics) }, { NULL, 0 }
+  { "longest", offsetof(struct colockp_slot, statistics.longest) },
+  { "counters", offsetof(struct colockp_slot, statistics.counters) }, { NULL, 0 }
 };
 #define COUNT(what, word) { what, 8 * (word) }
 #define TIMES(which) (offsetof(struct colockp_counters, times) + (which) * sizeof(struct colockp_times))
-#define LONGEST(which) (offsetof(struct colockp_statistics, longest) + (which) * sizeof(struct colockp_longest))
 static const struct member statistics[] = {
   COUNT("grants", COLOCKP_N_GRANTS), COUNT("hits", COLOCKP_N_HITS), COUNT("deaths", COLOCKP_N_DEATHS),
   COUNT("busy", COLOCKP_N_BUSY), COUNT("timeouts", COLOCKP_N_TIMEOUTS), COUNT("cancels", COLOCKP_N_CANCELS),
   COUNT("deadlocks", COLOCKP_N_DEADLOCKS), COUNT("upgrades", COLOCKP_N_UPGRADES),
   COUNT("downgrades", COLOCKP_N_DOWNGRADES), COUNT("recalls", COLOCKP_N_RECALLS),
-  { "wait_shared", TIMES(COLOCKP_T_WAITS) }, { "wait_exclusive", TIMES(COLOCKP_T_WAITS + 1) },
   { "hold_shared", TIMES(COLOCKP_T_HOLDS) }, { "hold_exclusive", TIMES(COLOCKP_T_HOLDS + 1) },
-  { "longest_wait_shared", LONGEST(COLOCKP_T_WAITS) }, { "longest_wait_exclusive", LONGEST(COLOCKP_T_WAITS + 1) },
-  { "longest_hold_shared", LONGEST(COLOCKP_T_HOLDS) }, { "longest_hold_exclusive", LONGEST(COLOCKP_T_HOLDS + 1) },
-  { NULL, 0 }
+  { "wait_shared", TIMES(COLOCKP_T_WAITS) }, { "wait_exclusive", TIMES(COLOCKP_T_WAITS + 1) }, { NULL, 0 }
 };
 #define OF_LONGEST(member) { #member, offsetof(struct colockp_longest, member) }
 static const struct member longest[] = {
@@ -106,17 +103,17 @@ END_TEST
 
 START_TEST(statistics_are_where_the_page_says) {
   char *page = read_page();
-  check_table(page, ".Ss Statistics", "The longest of each kind", statistics);
+  check_table(page, ".Ss Statistics", "Each longest of", statistics);
   free(page);
   page = read_page();
-  check_table(page, "The longest of each kind", ".Sh RECORD LOCKS", longest);
+  check_table(page, "Each longest of", ".Sh RECORD LOCKS", longest);
   free(page);
 }
 END_TEST
 
 /* Numbers that stand in sentences. */
 START_TEST(other_numbers_are_those_of_the_code) {
-  char *page = read_page(), expected[18][100];
+  char *page = read_page(), expected[20][100];
   int n = 0;
   snprintf(expected[n++], sizeof *expected, "format version %u, layout %x,", COLOCKP_VERSION, COLOCKP_FINGERPRINT);
   snprintf(expected[n++], sizeof *expected, "Va fingerprint : No 0x%x;", COLOCKP_FINGERPRINT);
@@ -132,6 +129,7 @@ START_TEST(other_numbers_are_those_of_the_code) {
   snprintf(expected[n++], sizeof *expected, "a power of 2 from %u to %u", COLOCKP_SLOTS_MIN, COLOCKP_SLOTS_MAX);
   snprintf(expected[n++], sizeof *expected, "\n%d counts each", COLOCKP_BUCKETS);
   snprintf(expected[n++], sizeof *expected, "below 2^%d ns", COLOCKP_BUCKET_FIRST);
+  snprintf(expected[n++], sizeof *expected, "described by %zu bytes", sizeof(struct colockp_longest));
   snprintf(expected[n++], sizeof *expected, "of 2^%d ns and more", COLOCKP_BUCKET_LAST);
   snprintf(expected[n++], sizeof *expected, "is at %lld + 4 x\n", (long long)COLOCKP_AT_BELLS);
   snprintf(expected[n++], sizeof *expected, "is at %lld + %d x\n", (long long)COLOCKP_AT_SLOTS, COLOCKP_SLOT_SIZE);

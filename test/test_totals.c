@@ -13,7 +13,7 @@
 
 static const char *path;
 
-#define AT_STATISTICS(slot) (colockp_at_slot(slot) + (int64_t)offsetof(struct colockp_slot, statistics))
+#define AT_COUNTERS(slot) (colockp_at_slot(slot) + (int64_t)offsetof(struct colockp_slot, statistics.counters))
 
 static void add_word(int64_t at, uint64_t word) { planted_bytes(path, at, &word, sizeof word); }
 
@@ -27,19 +27,19 @@ static int64_t of_sum(unsigned which) {
 }
 
 static void count(uint32_t slot, unsigned what, uint64_t value) {
-  add_word(AT_STATISTICS(slot) + (int64_t)(what * sizeof value), value);
+  add_word(AT_COUNTERS(slot) + (int64_t)(what * sizeof value), value);
 }
 
 static void timed(uint32_t slot, unsigned which, uint64_t ns, uint64_t times) {
-  add_word(AT_STATISTICS(slot) + of_bucket(which, colockp_bucket(ns)), times);
+  add_word(AT_COUNTERS(slot) + of_bucket(which, colockp_bucket(ns)), times);
 }
 
 static void longest(uint32_t slot, unsigned which, uint64_t epoch, int64_t ns, uint64_t sequence) {
   struct colockp_longest one = {.sequence = sequence, .epoch = epoch, .ns = ns,
                                 .wall_ns = colockp_wall_ns() - 5 * SECOND, .pid_tid = 4711 | UINT64_C(4712) << 32};
-  size_t at = offsetof(struct colockp_statistics, longest) + which * sizeof one;
+  size_t at = offsetof(struct colockp_slot, statistics.longest) + which * sizeof one;
   memcpy((void *)one.program, "slow\x1b", 5);
-  planted_bytes(path, AT_STATISTICS(slot) + (int64_t)at, &one, sizeof one);
+  planted_bytes(path, colockp_at_slot(slot) + (int64_t)at, &one, sizeof one);
 }
 
 static void begin(uint32_t slots) {
@@ -71,7 +71,7 @@ START_TEST(buckets_meet_without_a_gap) {
 END_TEST
 
 START_TEST(buckets_are_read_one_by_one) {
-  static const char *const names[] = {"wait_shared", "wait_exclusive", "hold_shared", "hold_exclusive"};
+  static const char *const names[] = {"hold_shared", "hold_exclusive", "wait_shared", "wait_exclusive"};
   begin(1);
   for (unsigned i = 0; i < COLOCKP_TIMES; i++) timed(0, i, 1000, 100 + i);
   colock_stats *stats = stats_read(path);
@@ -173,7 +173,7 @@ START_TEST(slots_are_summed) {
   for (uint32_t slot = 0; slot < 4; slot++) {
     for (unsigned what = 0; what < COLOCKP_N_FORCED; what++) count(slot, what, (slot + 1) * (what + 1));
     timed(slot, COLOCKP_T_HOLDS, 100, 7);
-    add_word(AT_STATISTICS(slot) + of_sum(COLOCKP_T_HOLDS), 700);
+    add_word(AT_COUNTERS(slot) + of_sum(COLOCKP_T_HOLDS), 700);
   }
   planted_field(path, deaths, 1000);
   planted_field(path, forced_unlocks, 2000);
@@ -210,7 +210,7 @@ static void plant_base(uint64_t epoch, uint64_t grants) {
 START_TEST(base_of_the_epoch_is_subtracted) {
   begin(1);
   count(0, COLOCKP_N_GRANTS, 100);
-  add_word(AT_STATISTICS(0) + of_bucket(COLOCKP_T_HOLDS, 3), 100);
+  add_word(AT_COUNTERS(0) + of_bucket(COLOCKP_T_HOLDS, 3), 100);
   plant_base(1, 10);
   plant_base(2, 20);
   stats_are(path, "acquisitions_shared", 100, "hold_shared_count", 100, NULL); /* never reset */
@@ -250,7 +250,7 @@ static ssize_t pread_amid_a_reset(int fd, void *buffer, size_t size, off_t offse
 START_TEST(base_is_never_seen_half_written) {
   begin(1);
   count(0, COLOCKP_N_GRANTS, 1000);
-  add_word(AT_STATISTICS(0) + of_bucket(COLOCKP_T_HOLDS, 3), 1000);
+  add_word(AT_COUNTERS(0) + of_bucket(COLOCKP_T_HOLDS, 3), 1000);
   plant_base(1, 10);
   planted_field(path, statistics_epoch, 1);
   kernel_pread = colockp_system.pread;
@@ -414,7 +414,7 @@ START_TEST(json_says_all) {
   count(0, COLOCKP_N_GRANTS + 1, 3);
   timed(0, COLOCKP_T_HOLDS + 1, 1000, 2);
   timed(0, COLOCKP_T_HOLDS + 1, UINT64_MAX, 1);
-  add_word(AT_STATISTICS(0) + of_sum(COLOCKP_T_HOLDS + 1), 12345);
+  add_word(AT_COUNTERS(0) + of_sum(COLOCKP_T_HOLDS + 1), 12345);
   longest(0, COLOCKP_T_HOLDS + 1, 0, INT64_C(1) << 46, 2);
   colock_stats *stats = stats_read(path);
   const char *json = colock_stats_json(stats);
@@ -425,7 +425,7 @@ START_TEST(json_says_all) {
     "\"hold_exclusive\":{\"count\":3,\"sum_ns\":12345,\"p50_ns\":1024,\"p90_ns\":70368744177664,"
     "\"p99_ns\":70368744177664,\"max_ns\":70368744177664,\"longest\":{\"age_ms\":",
     ",\"pid\":4711,\"tid\":4712,\"program\":\"slow\\u001b\"},\"buckets\":[{\"below_ns\":1024,\"count\":2},"
-    "{\"below_ns\":null,\"count\":1}]}}"};
+    "{\"below_ns\":null,\"count\":1}]}"};
   for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
     ck_assert_msg(strstr(json, parts[i]) != NULL, "%s\nlacks %s", json, parts[i]);
   for (size_t i = 0; i + 4 < STATS_NAMES; i++) ck_assert_ptr_nonnull(strstr(json, stats_names[i]));

@@ -60,8 +60,25 @@ enum actor_state actor_state(const struct actor *actor) {
   return actor_look(actor, &switches);
 }
 
+static bool is_stepped(const struct trace *trace) { return trace->tid != 0 && !trace->there; }
+
 bool actor_is_stepped(const struct actor *actor) {
-  return actor->trace.tid != 0 && !actor->trace.there && actor_state(actor) != ACTOR_ASLEEP;
+  return (is_stepped(&actor->trace) || is_stepped(&actor->helper)) && actor_state(actor) != ACTOR_ASLEEP;
+}
+
+pid_t actor_helper(const struct actor *actors, int count, const struct actor *actor) {
+  char path[64];
+  pid_t found = 0;
+  snprintf(path, sizeof path, "/proc/%d/task", (int)actor->agent->pid);
+  DIR *tasks = opendir(path);
+  for (struct dirent *e; tasks != NULL && (e = readdir(tasks)) != NULL;) {
+    pid_t tid = (pid_t)atoi(e->d_name);
+    for (int i = 0; i < count && tid != 0; i++)
+      if (actors[i].agent != NULL && actors[i].agent->tid == tid) tid = 0;
+    found = tid != 0 ? tid : found;
+  }
+  if (tasks != NULL) closedir(tasks);
+  return found;
 }
 
 static bool read_at(int fd, void *to, size_t size, int64_t at) { return pread(fd, to, size, at) == (ssize_t)size; }

@@ -22,6 +22,7 @@ struct actor {
     uint64_t token;
   } held[ACTOR_HOLDS];
   struct trace trace;
+  struct trace helper; /* of the library's thread in its process (lib/helper.h) */
 };
 
 enum actor_state { ACTOR_RUNS, ACTOR_ASLEEP, ACTOR_STOPPED, ACTOR_ZOMBIE };
@@ -31,6 +32,8 @@ enum actor_state actor_state(const struct actor *actor);
 enum actor_state actor_look(const struct actor *actor, unsigned long long *switches); /* adds its context switches */
 bool actor_published(const struct actor *actor, int fd); /* its thread has a rank in the file */
 bool actor_is_stepped(const struct actor *actor);        /* instruction by instruction, now */
+/* The library's thread: the one that is none of the actors'. 0: there is none. */
+pid_t actor_helper(const struct actor *actors, int count, const struct actor *actor);
 const char *actor_state_name(const struct actor *actor, int fd);
 
 void actors_begin(void); /* before a permutation: nothing was ever granted */

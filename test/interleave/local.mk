@@ -4,6 +4,8 @@ test_test_interleave_SOURCES = \
   test/test_interleave.c \
   %D%/actor.c \
   %D%/actor.h \
+  %D%/cast.c \
+  %D%/cast.h \
   %D%/play.c \
   %D%/play.h \
   %D%/spec.c \
@@ -22,12 +24,15 @@ EXTRA_DIST += %D%/README \
   %D%/hand_over.spec \
   %D%/holder_killed.spec \
   %D%/holder_stopped.spec \
+  %D%/kept.spec \
   %D%/phase.spec \
   %D%/priority.spec \
   %D%/process_exit.spec \
   %D%/race_bell.spec \
   %D%/race_flag.spec \
   %D%/race_generation.spec \
+  %D%/race_helper.spec \
+  %D%/race_keep.spec \
   %D%/race_publish.spec \
   %D%/race_reap.spec \
   %D%/race_release.spec \

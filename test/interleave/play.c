@@ -3,10 +3,13 @@
 #include "play.h"
 
 #include "actor.h"
+#include "cast.h"
 #include "pause.h"
 #include "support.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <linux/futex.h>
 #include <poll.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -17,12 +20,14 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #define LIMIT_MS 3000         /* for an outcome that is expected */
 #define LIMIT_TRACED_MS 30000 /* the same of who goes instruction by instruction, in a build with sanitizers */
 #define QUIET_MS 8            /* everybody has been asleep for so long: what a step has set off is over */
 #define QUIET_WATCHED_MS 27   /* the same where somebody watches the file: watch.c rings repeatedly after an event */
+#define RESTED_MS 650         /* when the watch that a wait has begun has rung for the last time, watch.c */
 #define SETTLE_MS 300         /* who polls is never quiet */
 
 static struct {
@@ -70,55 +75,40 @@ static struct actor *actor_of(int step) {
 }
 
 static void everybody_traced_runs(void) {
-  for (int i = 0; i < stage.spec->session_count; i++) trace_run(&stage.actors[i].trace);
+  for (int i = 0; i < stage.spec->session_count; i++) {
+    trace_run(&stage.actors[i].trace);
+    trace_run(&stage.actors[i].helper);
+  }
+}
+
+static void nobody_is_traced(struct actor *actor) {
+  trace_end(&actor->trace);
+  trace_end(&actor->helper);
 }
 
 /* ---- the beginning and the end ---- */
-
-static bool has_setting(const struct spec_session *session, const char *word) {
-  const char *at = strstr(session->settings, word);
-  size_t length = strlen(word);
-  return at != NULL && (at == session->settings || at[-1] == ' ') && (at[length] == '\0' || at[length] == ' ');
-}
-
-/* open PATH with the session's settings, in the agent's words */
-static void open_command(char *command, size_t size, const struct spec_session *session) {
-  char settings[SPEC_TEXT];
-  int n = snprintf(command, size, "open %s label=%s verbosity=quiet", agent_word(stage.path), session->name);
-  if (strstr(session->settings, "retry_delay=") == NULL)
-    n += snprintf(command + n, size - (size_t)n, " retry_delay=10s");
-  strcpy(settings, session->settings);
-  char *rest = settings;
-  for (char *word; (word = strsep(&rest, " ")) != NULL;)
-    if (strchr(word, '=') != NULL) n += snprintf(command + n, size - (size_t)n, " %s", word);
-}
 
 static void start_session(int number) {
   const struct spec_session *session = &stage.spec->sessions[number];
   struct actor *actor = &stage.actors[number];
   char command[1024];
   actor->step = ACTOR_IDLE;
+  actor->trace.map = actor->helper.map = stage.map;
   if (session->process != number) {
     actor->agent = agent_thread(stage.actors[session->process].agent);
     return;
   }
   actor->agent = agent_start();
-  if (has_setting(session, "unwatched")) pause_unwatched(actor->agent->page);
+  if (cast_has(session, "unwatched")) pause_unwatched(actor->agent->page);
   else stage.anyone_watches = true;
-  if (has_setting(session, "nobody") && agent_call(actor->agent, "nobody") != COLOCK_OK) astray("not root");
-  if (has_setting(session, "later")) return;
-  open_command(command, sizeof command, session);
+  if (cast_has(session, "unticked")) pause_unticked(actor->agent->page);
+  if (cast_has(session, "nobody") && agent_call(actor->agent, "nobody") != COLOCK_OK) astray("not root");
+  if (cast_has(session, "later")) return;
+  cast_open(command, sizeof command, session, stage.path);
   if (agent_call(actor->agent, "%s", command) != COLOCK_OK)
     astray("session %s: open: %s", session->name, actor->agent->text);
-}
-
-/* Does it, or a thread of it, take a step? */
-static bool takes_part(const struct spec *spec, const struct spec_permutation *permutation, int session) {
-  for (int i = 0; i < permutation->line_count; i++) {
-    int who = spec->steps[permutation->lines[i].outcomes[0].step].session;
-    if (who == session || (who >= 0 && spec->sessions[who].process == session)) return true;
-  }
-  return false;
+  agent_call(actor->agent, "where");
+  actor->trace.lock = actor->helper.lock = (uint64_t)actor->agent->number;
 }
 
 /* Nobody of the test may close a descriptor of the file while a schedule runs: that alone would wake waiters. */
@@ -131,7 +121,7 @@ static void begin(void) {
   stage.map = mmap(NULL, COLOCKP_MAPPED, PROT_READ | PROT_WRITE, MAP_SHARED, stage.fd, 0);
   ck_assert_ptr_ne(stage.map, MAP_FAILED);
   for (int i = 0; i < stage.spec->session_count; i++) {
-    if (takes_part(stage.spec, stage.permutation, i)) start_session(i);
+    if (cast_takes_part(stage.spec, stage.permutation, i)) start_session(i);
     else stage.actors[i].step = ACTOR_ENDED;
   }
 }
@@ -175,17 +165,18 @@ static void stop(struct actor *actor) {
   }
 }
 
+static void recall(struct colockp_header *header) {
+  atomic_store(&header->recall, (atomic_load(&header->recall) + COLOCKP_RECALL_STEP) & ~COLOCKP_RECALL_ASLEEP);
+  syscall(SYS_futex, &header->recall, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
+}
+
 static void change_file(const char *command) {
   struct colockp_header *header = (void *)stage.map;
   long n;
   if (sscanf(command, "ticket %ld", &n) == 1) atomic_fetch_add(&header->ticket, (uint64_t)n);
   else if (strcmp(command, "damage") == 0) atomic_store(&header->generation, 7);
+  else if (strcmp(command, "recall") == 0) recall(header);
   else astray("nothing that can be done to the file: %s", command);
-}
-
-static bool is_pause(const char *command, char when[16], char what[24], long *n) {
-  *n = 1;
-  return sscanf(command, "pause %15s %23s %ld", when, what, n) >= 2;
 }
 
 static void arm(struct actor *actor, const char *when, const char *what, long n) {
@@ -195,7 +186,27 @@ static void arm(struct actor *actor, const char *when, const char *what, long n)
   if (pause_knows(what)) pause_arm(actor->agent->page, tid, after, what, n);
   else if (!trace_knows(what)) astray("nothing to pause at: %s", what);
   else if (tid != pid) astray("only a process's first thread can be traced");
-  else trace_begin(&actor->trace, pid, stage.map, !after, what, n);
+  else trace_begin(&actor->trace, pid, tid, !after, what, n);
+}
+
+static void settle(void);
+
+/* The same of the library's own thread, once it sleeps; or wait until it is there, or let it go on. */
+static void do_to_helper(struct actor *actor, const char *command) {
+  char when[16], what[24];
+  long n;
+  int64_t limit = test_now_ms() + LIMIT_TRACED_MS;
+  if (cast_pause(command, when, what, &n)) {
+    settle();
+    pid_t tid = actor_helper(stage.actors, stage.spec->session_count, actor);
+    if (tid == 0 || !trace_knows(what)) astray("no helper, or nothing to stop it at: %s", command);
+    trace_begin(&actor->helper, actor->agent->pid, tid, strcmp(when, "before") == 0, what, n);
+  } else if (strcmp(command, "helper go") == 0) {
+    trace_end(&actor->helper);
+  } else {
+    for (; !actor->helper.there; everybody_traced_runs())
+      if (test_now_ms() >= limit) astray("its helper does not come to where it is to stop");
+  }
 }
 
 /* What is done to a session, not by it: true. */
@@ -204,15 +215,16 @@ static bool done_to(struct actor *actor, const char *command) {
   long n;
   pid_t pid = actor->agent->pid;
   if (strcmp(command, "stop") == 0) stop(actor);
+  else if (strncmp(command, "helper ", 7) == 0) do_to_helper(actor, command);
   else if (strcmp(command, "call_off") == 0) kill(pid, SIGUSR1);
   else if (strcmp(command, "interrupt") == 0) kill(pid, SIGUSR2);
   else if (strcmp(command, "go") == 0) {
     trace_end(&actor->trace);
     kill(pid, SIGCONT);
   } else if (strcmp(command, "kill") == 0) {
-    trace_end(&actor->trace);
+    nobody_is_traced(actor);
     agent_kill(actor->agent);
-  } else if (is_pause(command, when, what, &n)) {
+  } else if (cast_pause(command, when, what, &n)) {
     arm(actor, when, what, n);
   } else return false;
   return true;
@@ -222,10 +234,12 @@ static void send_command(struct actor *actor, int step) {
   const char *command = stage.spec->steps[step].command;
   char open[1024];
   if (strcmp(command, "open") == 0) {
-    open_command(open, sizeof open, &stage.spec->sessions[stage.spec->steps[step].session]);
+    cast_open(open, sizeof open, &stage.spec->sessions[stage.spec->steps[step].session], stage.path);
     agent_send(actor->agent, "%s", open);
   } else if (strcmp(command, "force") == 0) {
     agent_send(actor->agent, "force %s schedule", agent_word(stage.path));
+  } else if (strcmp(command, "kept") == 0) {
+    agent_send(actor->agent, "kept %s", agent_word(stage.path));
   } else {
     agent_send(actor->agent, "%s", command);
   }
@@ -339,6 +353,16 @@ static void settle(void) {
   }
 }
 
+/* A ring of the watch that comes later than that would be taken for one of the protocol's, or for a poll. */
+static void rest_if_asked(const struct spec_outcome *own) {
+  int session = stage.spec->steps[own->step].session;
+  if (own->result != SPEC_WAITS || session < 0 || !cast_has(&stage.spec->sessions[session], "rested")) return;
+  for (int64_t end = test_now_ms() + RESTED_MS; test_now_ms() < end;) {
+    pause_a_little();
+    everybody_traced_runs();
+  }
+}
+
 static void nothing_else_came(void) {
   for (int i = 0; i < stage.spec->session_count; i++) {
     struct actor *actor = &stage.actors[i];
@@ -361,23 +385,10 @@ static void play_line(const struct spec_line *line) {
     await(&line->outcomes[i]);
     say(", %s %s", step_name(line->outcomes[i].step), spec_result(line->outcomes[i].result));
   }
-  if (anybody_is_under_way()) settle();
+  rest_if_asked(own);
+  if (anybody_is_under_way() || actor_of(own->step) == NULL) settle();
   nothing_else_came();
   say("\n");
-}
-
-const char *play_lacks(const struct spec *spec, const struct spec_permutation *permutation) {
-  char when[16], what[24];
-  long n;
-  for (int i = 0; i < spec->session_count; i++)
-    if (has_setting(&spec->sessions[i], "nobody") && takes_part(spec, permutation, i) && geteuid() != 0)
-      return "not root";
-  for (int i = 0; i < permutation->line_count; i++) {
-    const char *command = spec->steps[permutation->lines[i].outcomes[0].step].command;
-    if (is_pause(command, when, what, &n) && trace_knows(what) && !trace_allowed())
-      return "no process can be traced here, instruction by instruction";
-  }
-  return NULL;
 }
 
 static void play_all(const struct spec_permutation *permutation) {
@@ -393,7 +404,7 @@ const char *play(const struct spec *spec, const struct spec_permutation *permuta
   stage.permutation = permutation;
   actors_begin();
   if (setjmp(stage.out) == 0) play_all(permutation);
-  for (int i = 0; i < spec->session_count; i++) trace_end(&stage.actors[i].trace);
+  for (int i = 0; i < spec->session_count; i++) nobody_is_traced(&stage.actors[i]);
   munmap(stage.map, COLOCKP_MAPPED);
   close(stage.fd);
   return stage.why[0] != '\0' ? stage.why : NULL;

@@ -1,9 +1,11 @@
 /* play.h - plays one permutation of a schedule with agents, as far as it goes as written.
  *
- * Beside the commands of agent.h (open and force get the path; the first hold is meant where none is named) a step
- * can be, of a session:
+ * Beside the commands of agent.h (open, force and kept get the path; the first hold is meant where none is named) a
+ * step can be, of a session:
  *   pause before|after WORD [N]   it stops at its Nth store from now on that changes this word of the file (trace.h)
  *   pause before|after CALL [N]   the same at a call (pause.h)
+ *   helper before|after WORD [N]  the same of the library's thread in its process, which stops alone
+ *   helper there|go               wait until it stands there; it goes on
  *   stop          SIGSTOP, wherever it is
  *   go            on from a pause or a stop
  *   kill          SIGKILL
@@ -11,10 +13,12 @@
  *   interrupt     SIGUSR2, while it waits
  * and of the file:
  *   ticket N      the ticket counter goes on by N, as if N more had queued
+ *   recall        everybody's helper is to look at what is kept
  *   damage        another generation word than there can be
  * Settings of a session, beside those of the configuration: `later`: it opens the lock by a step of its own; `nobody`:
  * it gives up its privileges first; `unwatched`: it can have no inotify instance, so that no other descriptor's closing
- * wakes it. All others have the lock open when the first step is taken. All have `retry_delay: 10s` unless they say
+ * wakes it; `unticked`: what it keeps is let go when it is recalled, and neither idles out nor is looked at now and
+ * then. All others have the lock open when the first step is taken. All have `retry_delay: 10s` unless they say
  * otherwise: then nobody polls within the 3 s that an expected outcome may take, and what gets on was woken.
  *
  * After each step nothing more than what was expected may have got on; that is asked when all have been asleep for

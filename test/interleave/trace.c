@@ -1,12 +1,15 @@
-/* trace.c - single steps and the words of the lock file. See trace.h. */
+/* trace.c - single steps and the words that are watched. See trace.h. */
 #define _GNU_SOURCE
 #include "trace.h"
 
+#include "lock.h"
 #include "support.h"
 #include <elf.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/ptrace.h>
 #include <sys/uio.h>
@@ -20,15 +23,20 @@ static const struct {
   const char *name;
   size_t at, size, stride;
   int count;
+  bool own; /* in the agent's memory */
 } words[] = {
-    {"rank", COLOCKP_AT_QUEUE, 8, sizeof(struct colockp_queue_entry), TRACE_QUEUE},
-    {"bell", COLOCKP_AT_BELLS, 4, 4, TRACE_QUEUE},
-    {"flag", offsetof(struct colockp_header, flag), 8, 0, 1},
-    {"turn", offsetof(struct colockp_header, turn), 8, 0, 1},
-    {"phase", offsetof(struct colockp_header, phase), 8, 0, 1},
-    {"fence", offsetof(struct colockp_header, fence), 8, 0, 1},
-    {"writer", offsetof(struct colockp_header, writer), 8, 0, 1},
-    {"generation", offsetof(struct colockp_header, generation), 8, 0, 1},
+    {"rank", COLOCKP_AT_QUEUE, 8, sizeof(struct colockp_queue_entry), TRACE_QUEUE, false},
+    {"bell", COLOCKP_AT_BELLS, 4, 4, TRACE_QUEUE, false},
+    {"flag", offsetof(struct colockp_header, flag), 8, 0, 1, false},
+    {"turn", offsetof(struct colockp_header, turn), 8, 0, 1, false},
+    {"phase", offsetof(struct colockp_header, phase), 8, 0, 1, false},
+    {"recall", offsetof(struct colockp_header, recall), 4, 0, 1, false},
+    {"fence", offsetof(struct colockp_header, fence), 8, 0, 1, false},
+    {"writer", offsetof(struct colockp_header, writer), 8, 0, 1, false},
+    {"generation", offsetof(struct colockp_header, generation), 8, 0, 1, false},
+    {"cell", offsetof(struct colock, cache.cells[0].seat), 8, sizeof(struct colockp_cell), COLOCKP_CELLS, true},
+    {"attention", offsetof(struct colock, cache.attention), 4, 0, 1, true},
+    {"look", offsetof(struct colock, cache.look_ns), 8, 0, 1, true},
 };
 
 static int find(const char *word) {
@@ -56,10 +64,17 @@ bool trace_allowed(void) {
 }
 
 static void look(const struct trace *trace, uint64_t seen[TRACE_QUEUE]) {
+  size_t at = words[trace->word].at, stride = words[trace->word].stride, size = words[trace->word].size;
+  unsigned char own[TRACE_QUEUE * sizeof(struct colockp_cell)];
+  const unsigned char *from = trace->map + at;
+  if (words[trace->word].own) {
+    size_t whole = (size_t)(words[trace->word].count - 1) * stride + size;
+    ck_assert(pread(trace->memory, own, whole, (off_t)(trace->lock + at)) == (ssize_t)whole);
+    from = own;
+  }
   for (int i = 0; i < words[trace->word].count; i++) {
     seen[i] = 0;
-    memcpy(&seen[i], trace->map + words[trace->word].at + (size_t)i * words[trace->word].stride,
-           words[trace->word].size);
+    memcpy(&seen[i], from + (size_t)i * stride, size);
   }
 }
 
@@ -71,9 +86,11 @@ static bool changed(const struct trace *trace) {
 
 static void undo(struct trace *trace) {
   struct iovec registers = {.iov_base = trace->registers, .iov_len = trace->registers_size};
-  for (int i = 0; i < words[trace->word].count; i++)
-    memcpy(trace->map + words[trace->word].at + (size_t)i * words[trace->word].stride, &trace->seen[i],
-           words[trace->word].size);
+  for (int i = 0; i < words[trace->word].count; i++) {
+    size_t at = words[trace->word].at + (size_t)i * words[trace->word].stride, size = words[trace->word].size;
+    if (!words[trace->word].own) memcpy(trace->map + at, &trace->seen[i], size);
+    else ck_assert(pwrite(trace->memory, &trace->seen[i], size, (off_t)(trace->lock + at)) == (ssize_t)size);
+  }
   ck_assert_int_eq(ptrace(PTRACE_SETREGSET, trace->tid, NT_PRSTATUS, &registers), 0);
 }
 
@@ -86,14 +103,17 @@ static void step(struct trace *trace, int signal_number) {
   ck_assert_int_eq(ptrace(PTRACE_SINGLESTEP, trace->tid, NULL, (void *)(intptr_t)signal_number), 0);
 }
 
-void trace_begin(struct trace *trace, pid_t tid, unsigned char *map, bool before, const char *word, long n) {
+void trace_begin(struct trace *trace, pid_t pid, pid_t tid, bool before, const char *word, long n) {
   int status;
+  char path[64];
   trace->tid = tid;
-  trace->map = map;
   trace->before = before;
   trace->there = false;
   trace->word = find(word);
   trace->left = n;
+  snprintf(path, sizeof path, "/proc/%d/mem", (int)pid);
+  trace->memory = open(path, O_RDWR | O_CLOEXEC);
+  ck_assert_int_ge(trace->memory, 0);
   ck_assert_msg(ptrace(PTRACE_SEIZE, tid, NULL, NULL) == 0, "cannot trace %d: %s", (int)tid, strerror(errno));
   ck_assert_int_eq(ptrace(PTRACE_INTERRUPT, tid, NULL, NULL), 0);
   ck_assert_int_eq(waitpid(tid, &status, __WALL), tid);
@@ -130,7 +150,9 @@ bool trace_run(struct trace *trace) {
 }
 
 void trace_end(struct trace *trace) {
-  if (trace->tid != 0) ptrace(PTRACE_DETACH, trace->tid, NULL, NULL);
+  if (trace->tid == 0) return;
+  ptrace(PTRACE_DETACH, trace->tid, NULL, NULL);
+  close(trace->memory);
   trace->tid = 0;
   trace->there = false;
 }

@@ -1,4 +1,5 @@
-/* trace.h - stops a thread of an agent where no system call is: at a store into the lock file.
+/* trace.h - stops a thread of an agent where no system call is: at a store into the lock file, or among what its opened
+ * lock keeps (lib/lock.h).
  *
  * The thread is made to go one machine instruction at a time (ptrace), and after each the watched words are looked at.
  * To stop *before* a store, the instruction that made it is undone: registers and word are put back as they were. So
@@ -20,15 +21,19 @@ struct trace {
   int word;
   long left;
   unsigned char *map; /* the lock file */
+  int memory;         /* of the agent; where its struct colock lies in it, 0: unknown */
+  uint64_t lock;
   uint64_t seen[TRACE_QUEUE];
   size_t registers_size;
   unsigned char registers[1024];
 };
 
-bool trace_knows(const char *word); /* rank bell flag turn phase fence writer generation */
+/* rank bell flag turn phase recall fence writer generation; of its lock: cell attention look */
+bool trace_knows(const char *word);
 bool trace_allowed(void);           /* can a process be traced here? */
-/* From now on; the thread is asleep in a system call. map: header, queue and bells. */
-void trace_begin(struct trace *trace, pid_t tid, unsigned char *map, bool before, const char *word, long n);
+/* From now on; the thread, of that process, is asleep in a system call. map (header, queue and bells) and lock are set.
+ */
+void trace_begin(struct trace *trace, pid_t pid, pid_t tid, bool before, const char *word, long n);
 /* Let it go on as far as it gets; true: it is at the point. */
 bool trace_run(struct trace *trace);
 void trace_end(struct trace *trace); /* runs on freely */

@@ -2,9 +2,9 @@
 
 EXTRA_DIST += \
   %D%/README \
-  %D%/cache.pml \
   %D%/crash.pml \
   %D%/generation.pml \
+  %D%/keep.pml \
   %D%/queue.pml \
   %D%/run \
   %D%/settle.pml

@@ -95,6 +95,14 @@ static int acquire(struct task *task) {
   return colock_acquire_with(task->lock, &request, &task->hold);
 }
 
+/* A lock that has a suspend and is kept exclusively serves readers as it is. */
+static void note_grant(struct task *task) {
+  bool kept = torture->plan->keeps && task->hold->lane_since_ns < task->before.at_ns;
+  if (kept) count(COUNT_KEPT);
+  if (kept && keeper_hooks(task->step.handle) && task->lock->settings.auto_release && colock_token(task->hold) != 0)
+    task->mode = COLOCK_EXCLUSIVE;
+}
+
 static bool get(struct task *task) {
   struct actor *actor = task->actor;
   const struct step *step = &task->step;
@@ -105,16 +113,27 @@ static bool get(struct task *task) {
   int code = acquire(task);
   int64_t took = now_ns() - task->before.at_ns;
   if (code == COLOCK_OK)
-    ledger_overtakes(actor, &task->before, step->mode, step->priority, jolt_slept(), task->lock->region);
+    ledger_overtakes(actor, &task->before, step->mode, step->priority, jolt_slept(), task->hold);
   ledger_left(actor);
   actor->must_end_ns = INT64_MAX;
   history_note(actor, code == COLOCK_OK ? "granted; us, queued" : "refused; us, code", took / 1000,
                code == COLOCK_OK ? jolt_slept() : code);
   if (code != COLOCK_OK) judge(task, "acquire", step->wait, step->wait_ms, code, took);
+  else note_grant(task);
   return code == COLOCK_OK;
 }
 
 /* ---- inside ---- */
+
+static void enter(const struct task *task, const struct before *before) {
+  ledger_enter(task->actor, task->hold, task->mode, before);
+  keeper_enter(task->actor, task->step.handle, task->mode);
+}
+
+static void leave(const struct task *task) {
+  keeper_leave(task->actor, task->step.handle);
+  ledger_leave(task->actor, task->hold);
+}
 
 static bool revoked(int code) { return code == COLOCK_EREVOKED && torture->plan->forces; }
 
@@ -137,7 +156,7 @@ static void upgrade(struct task *task) {
       failure("token %llu was handed out between a shared hold, last_token %llu, and its upgrade",
               (unsigned long long)top, (unsigned long long)last);
     task->mode = COLOCK_EXCLUSIVE;
-    ledger_enter(task->actor, task->hold, task->mode, &task->before);
+    enter(task, &task->before);
     count(COUNT_UPGRADED);
   } else if (code == COLOCK_EDEADLK) {
     count(COUNT_UPGRADE_REFUSED);
@@ -149,6 +168,7 @@ static void upgrade(struct task *task) {
 static void downgrade(struct task *task) {
   uint64_t token = colock_token(task->hold), inside = task->actor->inside;
   ledger_look(task->actor);
+  keeper_downgrade(task->actor, task->step.handle);
   task->actor->inside = (inside & ~UINT64_C(3)) | COLOCK_SHARED; /* before: readers may be in at once */
   int code = colock_downgrade(task->hold);
   history_note(task->actor, "downgraded; code", code, 0);
@@ -172,7 +192,7 @@ static bool yield(struct task *task) {
   int64_t wait_ms = step->inside_wait_ms;
   struct before before;
   uint64_t token = colock_token(task->hold), last = colock_last_token(task->hold);
-  ledger_leave(task->actor, task->hold);
+  leave(task);
   history_note(task->actor, "yields; wait", wait, 0);
   expect_end(task->actor, wait, wait_ms);
   ledger_before(&before, task->lock->region);
@@ -181,13 +201,13 @@ static bool yield(struct task *task) {
   int64_t took = now_ns() - before.at_ns;
   bool same = colock_token(task->hold) == token && colock_last_token(task->hold) == last;
   if (code == COLOCK_OK && !same)
-    ledger_overtakes(task->actor, &before, task->mode, step->priority, jolt_slept(), task->lock->region);
+    ledger_overtakes(task->actor, &before, task->mode, step->priority, jolt_slept(), task->hold);
   ledger_left(task->actor);
   task->actor->must_end_ns = INT64_MAX;
   history_note(task->actor, "yielded; us, code", took / 1000, code);
   if (code == COLOCK_OK) {
     if (same) before.top_token = 0; /* it is noted by ourselves, perhaps */
-    else ledger_enter(task->actor, task->hold, task->mode, &before);
+    else enter(task, &before);
     count(COUNT_YIELDED);
     return true;
   }
@@ -226,7 +246,7 @@ static void die(struct task *task) {
 /* True: it still holds. */
 static bool be_inside(struct task *task) {
   const struct step *step = &task->step;
-  ledger_enter(task->actor, task->hold, task->mode, &task->before);
+  enter(task, &task->before);
   if (step->extra == EXTRA_DIE_INSIDE) die(task);
   if (step->extra == EXTRA_FORCE) force(task);
   if (step->extra == EXTRA_CANCEL) cancel(task);
@@ -252,8 +272,15 @@ static bool be_inside(struct task *task) {
   default:
     break;
   }
-  ledger_leave(task->actor, task->hold);
+  leave(task);
   return true;
+}
+
+static void let_go(struct task *task) {
+  int code = colock_release_idle(task->lock);
+  history_note(task->actor, "let go; code", code, 0);
+  count(COUNT_LET_GO);
+  if (code != COLOCK_OK) failure("release_idle: code %d, %s", code, colock_last_message());
 }
 
 static void do_step(struct actor *actor, uint64_t stream, uint64_t number) {
@@ -268,6 +295,7 @@ static void do_step(struct actor *actor, uint64_t stream, uint64_t number) {
     if (code == COLOCK_EREVOKED) count(COUNT_REVOKED);
     if (code != COLOCK_OK && !revoked(code)) failure("release: code %d, %s", code, colock_last_message());
   }
+  if (task.step.idles) let_go(&task);
   jolt_clear();
 }
 
@@ -328,7 +356,7 @@ static void see_nothing_left(unsigned descriptors, unsigned threads) {
   if (entries("/proc/self/task") != threads) failure("a thread is left after everything was closed");
 }
 
-static colock *open_lock(void) {
+static colock *open_lock(int process, int handle) {
   static const char *const settings[][2] = {
       {"timeout", "30s"}, {"retry_delay", "20ms"}, {"notify_after", "2ms"}, {"verbosity", "quiet"}};
   colock_config *config = NULL;
@@ -336,7 +364,9 @@ static colock *open_lock(void) {
   int code = colock_config_new(&config);
   for (size_t i = 0; code == COLOCK_OK && i < sizeof settings / sizeof settings[0]; i++)
     code = colock_config_set(config, settings[i][0], settings[i][1]);
+  if (code == COLOCK_OK) code = keeper_configure(config, process, handle);
   if (code == COLOCK_OK) code = colock_open(&lock, torture->path, config);
+  if (code == COLOCK_OK) code = keeper_hook(lock, process, handle);
   if (code != COLOCK_OK) failure("open: code %d, %s", code, colock_last_message());
   colock_config_free(config);
   return lock;
@@ -352,7 +382,7 @@ int actor_process(int process) {
   jolt_install();
   unsigned descriptors = entries("/proc/self/fd"), tasks = threads_at_rest();
   for (int i = 0; i < HANDLES; i++)
-    if ((locks[i] = open_lock()) == NULL) return 1;
+    if ((locks[i] = open_lock(process, i)) == NULL) return 1;
   for (int t = 0; t < torture->threads; t++)
     if (pthread_create(&threads[t], NULL, actor_main, &torture->actors[process][t]) != 0) return 1;
   for (int t = 0; t < torture->threads; t++) pthread_join(threads[t], NULL);

@@ -9,13 +9,14 @@
  * nobody of its own generation can have come between. So only then are numbers noted or judged.
  *
  * Order. Who was in the queue before somebody else so much as asked has to be served before him, unless that one stands
- * before him by priority, or by a reader's 64 places, or came while newcomers might (the head's first ms), or he has
- * been passed over. The mark of that goes when he runs again, so a few undeserved ones in one wait are possible on a
- * crowded machine: OVERTAKEN_MAX. Where order is not kept, there are hundreds.
+ * before him by priority, or by a reader's 64 places, or came while newcomers might (the head's first ms, or the first
+ * one of what his process keeps), or he has been passed over. The mark of that goes when he runs again, so a few
+ * undeserved ones in one wait are possible on a crowded machine: OVERTAKEN_MAX. Where order is not kept, there are
+ * hundreds.
  */
 #define _GNU_SOURCE
+#include "cache.h"
 #include "queue.h"
-#include "region.h"
 #include "torture.h"
 #include <stdlib.h>
 #include <string.h>
@@ -81,20 +82,22 @@ static bool stands_before(const struct before *before, int mode, int priority, u
   return mine < (int64_t)(rank >> COLOCKP_RANK_KEY_SHIFT);
 }
 
-static bool might_barge(const struct before *before, bool slept, const struct colockp_region *region) {
-  return !slept && before->at_ns < atomic_load(&region->header->turn) + COLOCKP_TURN_NS;
+/* At the beginning of a turn, or with what its process has had for a short time only. */
+static bool might_barge(const struct before *before, bool slept, const colock_hold *hold) {
+  bool kept = hold->lane_since_ns < before->at_ns && before->at_ns < hold->lane_since_ns + COLOCKP_MINIMUM_NS;
+  return !slept && (kept || before->at_ns < atomic_load(&hold->region->header->turn) + COLOCKP_TURN_NS);
 }
 
 void ledger_overtakes(const struct actor *actor, const struct before *before, int mode, int priority, bool slept,
-                      const struct colockp_region *region) {
+                      const colock_hold *hold) {
   for (int p = 0; p < torture->processes; p++) {
     for (int t = 0; t < torture->threads; t++) {
       struct actor *a = &torture->actors[p][t];
       uint64_t rank = a->queued;
       if (a == actor || rank == 0 || a->queued_ns >= before->at_ns) continue;
       if (mode == COLOCK_SHARED && !(rank & COLOCKP_RANK_EXCLUSIVE)) continue;
-      if (stands_before(before, mode, priority, rank) || might_barge(before, slept, region)) continue;
-      if (atomic_load(&region->queue[a->slot].rank) != rank || a->queued != rank) continue;
+      if (stands_before(before, mode, priority, rank) || might_barge(before, slept, hold)) continue;
+      if (atomic_load(&hold->region->queue[a->slot].rank) != rank || a->queued != rank) continue;
       if (ledger_doomed(p, torture->incarnation[p]) || ++a->overtaken <= OVERTAKEN_MAX) continue;
       failure("overtaken: actor %d.%d has waited for %lld ms and been overtaken %u times without right, last by actor "
               "%d.%d, which asked %lld ms ago and %s", p, t, (long long)((now_ns() - a->queued_ns) / 1000000),

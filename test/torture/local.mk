@@ -10,6 +10,7 @@ TORTURE_SOURCES = \
   %D%/actor.c \
   %D%/history.c \
   %D%/jolt.c \
+  %D%/keeper.c \
   %D%/ledger.c \
   %D%/step.c \
   %D%/torture.c \
@@ -18,6 +19,8 @@ TORTURE_SOURCES = \
   %D%/warden.c
 
 BROKEN_SOURCES = \
+  lib/cache.c \
+  lib/helper.c \
   lib/lane.c \
   lib/queue.c \
   lib/stuck.c \

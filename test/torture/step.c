@@ -7,6 +7,7 @@ const struct plan plans[] = {
     {.name = "orderly"},
     {.name = "hasty", .hasty = true},
     {.name = "impatient", .cancels = true, .signals = true},
+    {.name = "kept", .keeps = true},
     {.name = "killed", .kills = true},
     {.name = "mortal", .kills = true, .stops = true},
     {.name = "forced", .forces = true, .cancels = true, .signals = true},
@@ -84,6 +85,7 @@ struct step step_decide(const struct plan *plan, uint64_t seed, uint64_t stream,
   step.hold_us = some_us(plan, &state);
   step.pause_us = some_us(plan, &state);
   step.shake = random_next(&state);
+  step.idles = plan->keeps && below(&state, 32) == 0;
   return step;
 }
 
@@ -91,6 +93,6 @@ void step_print(FILE *out, const struct step *s) {
   fprintf(out, "%d %d %d %d %lld %d%d ", s->mode, s->priority, s->handle, (int)s->wait, (long long)s->wait_ms,
           s->interruptible, s->stop_by_on_wait);
   fprintf(out, "%d %d %lld ", (int)s->inside, (int)s->inside_wait, (long long)s->inside_wait_ms);
-  fprintf(out, "%d+%u %d %lld %lld %llx\n", (int)s->jolt, s->jolt_after, (int)s->extra, (long long)s->hold_us,
-          (long long)s->pause_us, (unsigned long long)s->shake);
+  fprintf(out, "%d+%u %d %lld %lld %llx %d\n", (int)s->jolt, s->jolt_after, (int)s->extra, (long long)s->hold_us,
+          (long long)s->pause_us, (unsigned long long)s->shake, s->idles);
 }

@@ -1,5 +1,5 @@
 /* torture.c - the program: torture [--seed N] [--seconds N] [--plan NAME]... [--processes N] [--threads N]
- * [--history FILE], or torture --decisions N.
+ * [--history FILE] [--keep], or torture --decisions N. With --keep every plan keeps what is released.
  *
  * Runs the plans one after another, each for its share of the time; without --plan all but those with a planted fault.
  * Exit status 0, or 1 after a failure, which it tells with its history.
@@ -51,8 +51,9 @@ int main(int argc, char **argv) {
       {"seed", required_argument, NULL, 's'},    {"seconds", required_argument, NULL, 't'},
       {"plan", required_argument, NULL, 'p'},    {"processes", required_argument, NULL, 'P'},
       {"threads", required_argument, NULL, 'T'}, {"history", required_argument, NULL, 'h'},
-      {"decisions", required_argument, NULL, 'd'}, {NULL, 0, NULL, 0}};
+      {"decisions", required_argument, NULL, 'd'}, {"keep", no_argument, NULL, 'k'}, {NULL, 0, NULL, 0}};
   const struct plan *chosen[16];
+  bool keep = false;
   unsigned count = 0;
   uint64_t seed = (uint64_t)now_ns();
   const char *history = "torture.history", *steps = NULL;
@@ -65,6 +66,7 @@ int main(int argc, char **argv) {
     else if (option == 'T') torture_threads = number(optarg, THREADS_MAX);
     else if (option == 'h') history = optarg;
     else if (option == 'd') steps = optarg;
+    else if (option == 'k') keep = true;
     else return 64;
   }
   if (steps != NULL) {
@@ -77,7 +79,10 @@ int main(int argc, char **argv) {
   printf("seed %" PRIu64 "\n", seed);
   fflush(stdout);
   int code = 0;
-  for (unsigned i = 0; i < count && code == 0; i++)
-    code = warden_run(chosen[i], seed, (int64_t)seconds * 1000 / (int64_t)count, history);
+  for (unsigned i = 0; i < count && code == 0; i++) {
+    struct plan plan = *chosen[i];
+    plan.keeps |= keep;
+    code = warden_run(&plan, seed, (int64_t)seconds * 1000 / (int64_t)count, history);
+  }
   return code == 0 ? verdict_all_tried() : code;
 }

@@ -31,6 +31,7 @@
 struct plan {
   const char *name;
   bool kills, stops, forces, cancels, signals;
+  bool keeps; /* what is released is kept, and some of it suspended before it leaves its process (keeper.c) */
   bool hasty; /* nearly no time inside or outside: many more rounds */
   bool lies;  /* planted: the kernel's locks are granted though they are not free */
 };
@@ -55,6 +56,7 @@ struct step {
   unsigned jolt_after;  /* system calls */
   enum extra_kind extra;
   int64_t hold_us, pause_us; /* 0: not even a yield */
+  bool idles;           /* lets go what is kept, at the end */
   uint64_t shake;       /* seeds the yields between system calls */
 };
 /* The same for the same numbers. `stream` tells actors and their successors apart. */
@@ -91,7 +93,15 @@ struct actor {
 enum count {
   COUNT_SHARED, COUNT_EXCLUSIVE, COUNT_WAITED, COUNT_BUSY, COUNT_TIMED_OUT, COUNT_CANCELED, COUNT_INTERRUPTED,
   COUNT_UPGRADED, COUNT_UPGRADE_REFUSED, COUNT_DOWNGRADED, COUNT_YIELDED, COUNT_REVOKED, COUNT_ABANDONED,
-  COUNT_FORCED, COUNT_KILLED, COUNT_STOPPED, COUNT_ROUNDS, COUNTS
+  COUNT_FORCED, COUNT_KILLED, COUNT_STOPPED, COUNT_ROUNDS, COUNT_KEPT, COUNT_SUSPENDED, COUNT_LET_GO, COUNTS
+};
+
+/* The second handle of a process, in a plan that keeps. */
+struct hook {
+  int process;
+  _Atomic unsigned suspending; /* how many suspends are under way */
+  _Atomic unsigned writers;    /* bits of threads that are inside, exclusively */
+  _Atomic uint64_t dirty;      /* incarnation << 38 | generation, of what was written since the last suspend; or 0 */
 };
 
 struct torture {
@@ -115,6 +125,7 @@ struct torture {
   } tokens[GENERATIONS];       /* by generation; 0: none */
   _Atomic uint64_t dead_token; /* highest token of one that died while it held exclusively */
   _Atomic uint64_t recovered;  /* token of the last holder that said recovered */
+  struct hook hooks[PROCESSES_MAX];
   _Atomic uint64_t counts[COUNTS];
   _Atomic int64_t longest_ns;  /* wait */
   _Atomic unsigned worst;      /* overtaken in one wait */
@@ -147,13 +158,24 @@ void ledger_left(struct actor *actor);
 void ledger_enter(struct actor *actor, colock_hold *hold, int mode, const struct before *before);
 /* Granted, to a request that began at `before`; slept: it queued. Did it go before somebody who was first? */
 void ledger_overtakes(const struct actor *actor, const struct before *before, int mode, int priority, bool slept,
-                      const struct colockp_region *region);
+                      const colock_hold *hold);
 void ledger_look(const struct actor *actor);
 /* About to give it back, or to give up writing. */
 void ledger_leave(struct actor *actor, colock_hold *hold);
 /* The warden, of a process that is dead: what it left behind. */
 void ledger_bury(int process);
 bool ledger_doomed(int process, uint64_t incarnation);
+
+/* ---- keeper.c: what is kept, and suspends ---- */
+
+bool keeper_hooks(int handle); /* has it a suspend? */
+int keeper_configure(colock_config *config, int process, int handle);
+int keeper_hook(colock *lock, int process, int handle);
+/* Inside, after ledger_enter; about to leave, before ledger_leave; about to be shared. */
+void keeper_enter(const struct actor *actor, int handle, int mode);
+void keeper_leave(const struct actor *actor, int handle);
+void keeper_downgrade(const struct actor *actor, int handle);
+bool keeper_only_kept(int fd); /* LANE is taken, and nobody uses it */
 
 /* ---- jolt.c: the table of system calls, with something in the way ---- */
 

@@ -51,7 +51,7 @@ void verdict_clean(void) {
 static const char *const names[COUNTS] = {
     "shared", "exclusive", "waited", "busy", "timed out", "canceled", "interrupted", "upgraded",
     "upgrade refused", "downgraded", "yielded", "revoked", "told of the dead", "forced", "killed", "stopped",
-    "rounds"};
+    "rounds", "taken again", "suspended", "let go"};
 static uint64_t totals[COUNTS];
 static bool wanted[COUNTS];
 
@@ -60,7 +60,7 @@ static void add_up(void) {
   for (int i = 0; i < COUNTS; i++) {
     totals[i] += torture->counts[i];
     wanted[i] |= i != COUNT_INTERRUPTED && i != COUNT_UPGRADE_REFUSED && i != COUNT_REVOKED && i != COUNT_ABANDONED &&
-                 i != COUNT_FORCED && i != COUNT_KILLED && i != COUNT_STOPPED;
+                 i != COUNT_FORCED && i != COUNT_KILLED && i != COUNT_STOPPED && (i <= COUNT_ROUNDS || plan->keeps);
   }
   wanted[COUNT_INTERRUPTED] |= plan->signals;
   wanted[COUNT_REVOKED] |= plan->forces;

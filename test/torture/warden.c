@@ -22,7 +22,7 @@
 #include <unistd.h>
 
 #define STILL_MS      5000 /* nothing moves for so long: it never will */
-#define PASSED_OVER_MS 1500 /* the same while a process is stopped and LANE is free */
+#define PASSED_OVER_MS 1500 /* the same while a process is stopped and LANE is free, or LANE is only kept */
 #define END_MS       30000
 
 struct process {
@@ -220,6 +220,10 @@ static void see_that_it_moves(void) {
             actor->process, actor->thread, torture->round, lane_is_free() ? "free" : "held");
   else if (actor != NULL && lane_is_free())
     failure("nothing moves while a process is stopped, though the lock is free: actor %d.%d waits", actor->process,
+            actor->thread);
+  actor = torture->plan->keeps && !stopped && quiet > PASSED_OVER_MS ? unfinished(true) : NULL;
+  if (actor != NULL && !lane_is_free() && keeper_only_kept(lock_fd))
+    failure("nothing moves though the lock is only kept: actor %d.%d waits; a recall was lost", actor->process,
             actor->thread);
   for (int p = 0; p < torture->processes; p++)
     for (int t = 0; t < torture->threads; t++)

@@ -2,8 +2,8 @@
  *
  * An environment (the main thread of Node.js, or a worker) has one `struct addon` and one thread that runs
  * JavaScript, here called the JS thread. Everything belongs to it alone, but for what is marked *any thread*. Four
- * kinds of other threads exist: the pump (pump.c), jobs (job.c), the library's helper that calls suspend (lock.c), and whoever
- * makes the library log (module.c). All of them reach JavaScript by messages (post.c), and by nothing else.
+ * kinds of other threads exist: the pump (pump.c), jobs (job.c), the library's helper that calls suspend (lock.c), and
+ * whoever makes the library log (module.c). All of them reach JavaScript by messages (post.c), and by nothing else.
  *
  * JavaScript knows locks, holds and waits by numbers (table.c), so that a hold costs no object of Node-API. Functions
  * answer with a number that is at least FIRST_ID for something that has been made, and with a code of colock.h made

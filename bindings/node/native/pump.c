@@ -1,7 +1,7 @@
 /* pump.c - one thread that sleeps on the descriptors of waits and of contention events.
  *
- * Node-API has no poll, hence epoll and a thread. A descriptor tells once (EPOLLONESHOT) and is silent until it is asked
- * for again: they stay readable until the JS thread has looked, and it may be busy.
+ * Node-API has no poll, hence epoll and a thread. A descriptor tells once (EPOLLONESHOT) and is silent until it is
+ * asked for again: they stay readable until the JS thread has looked, and it may be busy.
  */
 #include "addon.h"
 

@@ -54,8 +54,8 @@ static int64_t wait_new(struct lock *lock, colock_wait *waiting) {
   return -id;
 }
 
-/* First a try, which costs a tenth of a wait. It asks those in line to go first only where the lock is free and they have
- * not taken it yet: a wake-up's time, or 20 ms, once, if the first of them is stopped. */
+/* First a try, which costs a tenth of a wait. It asks those in line to go first only where the lock is free and they
+ * have not taken it yet: a wake-up's time, or 20 ms, once, if the first of them is stopped. */
 static int64_t begin(struct lock *lock, const colock_request *request, napi_value notice) {
   colock_request once = *request;
   colock_wait *waiting;
