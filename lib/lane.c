@@ -40,11 +40,32 @@ static int unlock(colock_hold *seat) {
   return colockp_fail(COLOCK_ESYSTEM, error, "%s: cannot unlock: %s", seat->region->escaped, strerror(error));
 }
 
+static void count(colock_hold *seat) {
+  uint64_t generation = seat->activity.generation, lanes = atomic_load(&seat->lock->lanes), more;
+  if (seat->counted == generation)
+    return;
+  do
+    more = lanes >> 32 == generation ? lanes + 1 : generation << 32 | 1;
+  while (!atomic_compare_exchange_weak(&seat->lock->lanes, &lanes, more));
+  seat->counted = (uint32_t)generation;
+}
+
+bool colockp_lane_uncount(colock_hold *seat) {
+  uint64_t generation = seat->counted, lanes;
+  seat->counted = 0;
+  if (!generation)
+    return false;
+  lanes = atomic_load(&seat->lock->lanes);
+  do
+    if (lanes >> 32 != generation)
+      return false;
+  while (!atomic_compare_exchange_weak(&seat->lock->lanes, &lanes, lanes - 1));
+  return (uint32_t)lanes == 1;
+}
+
 int colockp_lane_unlock(colock_hold *seat) {
   struct colockp_region *region = seat->region;
-  if (seat->counted)
-    atomic_fetch_sub(&seat->lock->lanes, 1);
-  seat->counted = false;
+  colockp_lane_uncount(seat);
   bool early = COLOCKP_BROKEN(FLAG_EARLY) && region->header && !(region->header->flag & COLOCKP_FLAG_SET);
   int code = unlock(seat);
   if (region->header && !early)
@@ -139,10 +160,8 @@ void colockp_grant(colock_hold *seat, int mode, int priority) {
   seat->lane_since_ns = now_ns;
   atomic_store_explicit(&lock->cache.lane_since_ns, now_ns, memory_order_relaxed);
   seat->ended = 0;
-  if (lock->suspend && !seat->counted) {
-    atomic_fetch_add(&lock->lanes, 1);
-    seat->counted = true;
-  }
+  if (lock->suspend)
+    count(seat);
 }
 
 void colockp_words_freely(colock_hold *hold, int mode) {

@@ -41,10 +41,7 @@ void colockp_hold_unmark(colock_hold *hold) {
 
 /* Is it the last LANE of this process, so that a suspend is due? Its file must be the lock's own still. */
 static bool leaves(colock_hold *hold) {
-  if (!hold->counted)
-    return false;
-  hold->counted = false;
-  return atomic_fetch_sub(&hold->lock->lanes, 1) == 1 && hold->region == atomic_load(&hold->lock->region) &&
+  return colockp_lane_uncount(hold) && hold->region == atomic_load(&hold->lock->region) &&
          !hold->lost && colockp_seat_look(hold) == 0;
 }
 

@@ -22,7 +22,7 @@ static void in_child(struct colockp_member *member) {
   colock *lock = colockp_lock_of(member);
   for (colock_hold *hold = lock->used; hold; hold = hold->next) {
     hold->event_fd = -1;
-    hold->counted = false;
+    hold->counted = 0;
     if (hold->file.inherited && hold->slot)
       atomic_store_explicit(&hold->slot->inherited_pid, getpid(), memory_order_relaxed);
   }

@@ -62,7 +62,7 @@ struct colock {
   colockp_alarms alarms;            /* of those who sleep on their bells */
   int (*suspend)(void *arg);        /* constant while a seat is in use */
   void *suspend_arg;                /* the same */
-  _Atomic uint32_t lanes;           /* with a suspend: seats that have LANE */
+  _Atomic uint64_t lanes;           /* with a suspend: how many seats have LANE, below the generation in whose lane */
   pthread_mutex_t suspending;       /* one suspend at a time; nothing is waited for under it but that */
   struct colockp_cache cache;
 };

@@ -4,6 +4,7 @@
 #include "clock.h"
 #include "error.h"
 #include "identity.h"
+#include "lane.h"
 #include "recall.h"
 #include "system.h"
 
@@ -128,9 +129,7 @@ bool colockp_lock_reusable(const colock *lock, const colock_hold *seat) {
 void colockp_lock_put(colock_hold *seat) {
   colock *lock = seat->lock;
   colockp_lock_uncount(seat);
-  if (seat->counted)
-    atomic_fetch_sub(&lock->lanes, 1);
-  seat->counted = false;
+  colockp_lane_uncount(seat);
   if (seat->cell)
     atomic_store(&seat->cell->seat, NULL);
   seat->cell = NULL;

@@ -64,6 +64,23 @@ START_TEST(what_was_forced_out_is_not_suspended) {
 }
 END_TEST
 
+/* A hold that runs on, forced out, has nothing that could leave: it must not count as one that has. */
+START_TEST(forced_out_hold_does_not_stand_for_the_lock) {
+  have(_i, "1min");
+  colock_hold *revoked = kept_try(lock, COLOCK_EXCLUSIVE);
+  must(colock_force_unlock(path, "test", NULL));
+  colock_hold *hold = kept_try(lock, COLOCK_EXCLUSIVE);
+  must(colock_release(hold));
+  must(colock_release_idle(lock));
+  suspends(1);
+  must_be(COLOCK_EREVOKED, colock_release(revoked));
+  suspends(1);
+  must(colock_release(kept_try(lock, COLOCK_SHARED)));
+  colock_close(lock);
+  suspends(2);
+}
+END_TEST
+
 static void *release(void *hold) { return (void *)(intptr_t)colock_release(hold); }
 
 START_TEST(what_was_forced_out_during_its_suspend_stays_abandoned) {
@@ -275,6 +292,7 @@ static void fill(Suite *suite) {
   tcase_add_loop_test(tcase, failed_suspend_leaves_as_if_the_writer_had_died, first, end);
   tcase_add_loop_test(tcase, writer_that_dies_in_its_suspend_is_told_of, 0, 2);
   tcase_add_loop_test(tcase, what_was_forced_out_is_not_suspended, 0, 2);
+  tcase_add_loop_test(tcase, forced_out_hold_does_not_stand_for_the_lock, 0, 2);
   tcase_add_loop_test(tcase, what_was_forced_out_during_its_suspend_stays_abandoned, 0, 2);
   tcase_add_loop_test(tcase, what_lost_its_file_is_not_suspended, 0, 3);
   tcase_add_test(tcase, kept_readers_of_a_file_that_was_replaced_are_not_suspended);
