@@ -20,8 +20,8 @@ int colockp_lane_failed(colock_hold *seat, int error);
 /* Unlock the seat's LANE and ring who may go. Marks the seat broken where that fails. */
 int colockp_lane_unlock(colock_hold *seat);
 
-/* The seat has LANE no more, or is about to unlock it. True: with a suspend it was the last one of this process that had
- * LANE in the newest generation; a hold that runs on, forced out, keeps nothing. */
+/* The seat has LANE no more, or is about to unlock it. True: with a suspend it was the last one of this process that
+ * had LANE in the newest generation; a hold that runs on, forced out, keeps nothing. */
 bool colockp_lane_uncount(colock_hold *seat);
 
 /* The words of a hold of a lock that is not enabled. */

@@ -21,6 +21,7 @@ test_stuck		test/test_stuck
 test_watch		test/test_watch
 test_die		test/test_die
 torture, no polling	test/torture/torture_no_polling --plan hasty --seconds 20
+torture, kept		test/torture/torture_no_polling --plan kept --seconds 20
 torture, forced		test/torture/torture --plan forced --seconds 10
 torture, orderly	test/torture/torture --plan orderly --seconds 10
 torture, mortal		test/torture/torture --plan mortal --seconds 30

@@ -30,6 +30,7 @@ TORTURE_LIBS = libcolockp.la $(YAML_LIBS) $(PTHREAD_LIBS)
 TORTURES = \
   %D%/torture \
   %D%/torture_broken_13 \
+  %D%/torture_broken_18 \
   %D%/torture_broken_3 \
   %D%/torture_no_polling \
   %D%/torture_watch
@@ -46,13 +47,16 @@ TORTURES = \
 %C%_torture_watch_CPPFLAGS = $(AM_CPPFLAGS) -DCOLOCKP_NO_POLLING
 %C%_torture_watch_LDADD = $(TORTURE_LIBS)
 
-# two of broken.h that are quick to see: a wake-up lost, and newcomers before the queue
+# three of broken.h that are quick to see: a wake-up lost, newcomers before the queue, and a recall lost
 %C%_torture_broken_3_SOURCES = $(TORTURE_SOURCES) $(BROKEN_SOURCES)
 %C%_torture_broken_3_CPPFLAGS = $(AM_CPPFLAGS) -DCOLOCKP_NO_POLLING -DCOLOCKP_NO_WATCH -DCOLOCKP_BREAK=3
 %C%_torture_broken_3_LDADD = $(TORTURE_LIBS)
 %C%_torture_broken_13_SOURCES = $(TORTURE_SOURCES) $(BROKEN_SOURCES)
 %C%_torture_broken_13_CPPFLAGS = $(AM_CPPFLAGS) -DCOLOCKP_BREAK=13
 %C%_torture_broken_13_LDADD = $(TORTURE_LIBS)
+%C%_torture_broken_18_SOURCES = $(TORTURE_SOURCES) $(BROKEN_SOURCES)
+%C%_torture_broken_18_CPPFLAGS = $(AM_CPPFLAGS) -DCOLOCKP_NO_POLLING -DCOLOCKP_NO_WATCH -DCOLOCKP_BREAK=18
+%C%_torture_broken_18_LDADD = $(TORTURE_LIBS)
 
 if TESTS_ENABLED
 check_PROGRAMS += $(TORTURES)

@@ -1,6 +1,6 @@
 #!/bin/sh
 # long.sh DIRECTORY SECONDS - the torture for so long; the builds with polling, without, and with the watch alone in
-# turn, 30 s with each seed.
+# turn, 30 s with each seed; every other round all plans keep what they release.
 set -u
 directory=$1 seconds=$2
 end=$(($(date +%s) + seconds))
@@ -12,8 +12,10 @@ while left=$((end - $(date +%s))) && test "$left" -gt 0; do
     1) program=torture_watch ;;
     *) program=torture_no_polling ;;
   esac
-  echo "== $program, $left s"
-  "$directory/$program" --seed "$(date +%s%N)" --seconds "$left" --history "$directory/$program.history" || exit 1
+  keep=
+  test $((turn / 3 % 2)) -eq 0 || keep=--keep
+  echo "== $program $keep, $left s"
+  "$directory/$program" $keep --seed "$(date +%s%N)" --seconds "$left" --history "$directory/$program.history" || exit 1
   turn=$((turn + 1))
 done
 echo "$turn runs in $seconds s, nothing went wrong"

@@ -49,10 +49,13 @@ ok nothing_goes_wrong torture torture --seconds "$third"
 sed 's/^/  /' "$scratch/said"
 ok nothing_hangs_without_polling torture torture_no_polling --seconds "$third"
 sed 's/^/  /' "$scratch/said"
-ok the_dead_leave_nobody_hanging_without_polling torture torture_watch --plan killed --seconds "$third"
+ok the_dead_leave_nobody_hanging_without_polling torture torture_watch --plan killed --seconds $(((third + 1) / 2))
+sed 's/^/  /' "$scratch/said"
+ok nor_what_they_keep torture torture_watch --plan killed --keep --seconds $(((third + 1) / 2))
 sed 's/^/  /' "$scratch/said"
 # Two who hold at once: whichever of them looks first finds the other, or the other's token.
 ok locks_that_lie_are_noticed fails_with 'overlap\|last_token' torture --plan lies --seconds 20
 ok a_lost_wake_up_is_noticed fails_with 'wake-up was lost' torture_broken_3 --plan hasty --seconds 60
+ok a_lost_recall_is_noticed fails_with 'a recall was lost' torture_broken_18 --plan kept --seconds 60
 ok newcomers_before_the_queue_are_noticed fails_with overtaken torture_broken_13 --plan orderly --seconds 60
 finish
