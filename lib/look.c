@@ -124,6 +124,7 @@ static bool contradictory(const struct colockp_look *look) { return look->lane_e
 /* *settled: neither the generation nor the lane was seen to move meanwhile. */
 static int look_once(struct colockp_look *look, bool *settled) {
   look->wall_ns = colockp_wall_ns();
+  look->now_ns = colockp_now_ns();
   int code = colockp_look_header(look);
   if (code != COLOCK_OK)
     return code;

@@ -209,7 +209,9 @@ int colockp_look_slot(struct colockp_look *look, uint32_t slot, const struct col
   if (code != COLOCK_OK)
     return code;
   look->pulse = look->pulse * 31 + copy.sequence;
-  look->now_ns = colockp_now_ns(); /* not before what the slot says: a lock that is kept is used again and again */
+  /* One moment for all, or their order would be wrong; but not before what the slot says: a kept lock is used on. */
+  if (copy.activity.renewed_ns > look->now_ns)
+    look->now_ns = colockp_now_ns();
   int alive = colockp_look_taken(look, COLOCKP_RANGE_SHARED, COLOCKP_BYTE_SLOT + slot);
   if (alive < 0)
     return -alive;
