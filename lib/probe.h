@@ -8,6 +8,9 @@
 #define COLOCKP_PROBE_H
 
 #ifdef COLOCKP_PROBES
+#ifdef __clang__
+#define STAP_SDT_ARG_CONSTRAINT nr /* else it copies every argument to the stack */
+#endif
 #include <sys/sdt.h>
 #define COLOCKP_PROBE2(name, a, b) STAP_PROBE2(colock, name, a, b)
 #define COLOCKP_PROBE3(name, a, b, c) STAP_PROBE3(colock, name, a, b, c)

@@ -23,7 +23,9 @@ CHECK_SUITES = \
   %D%/test_command \
   %D%/test_command_look \
   %D%/test_command_queue \
+  %D%/test_command_stats \
   %D%/test_command_terminal \
+  %D%/test_command_top \
   %D%/test_config \
   %D%/test_config_memory \
   %D%/test_config_yaml \
@@ -66,6 +68,7 @@ CHECK_SUITES = \
   %D%/test_system \
   %D%/test_thread \
   %D%/test_token \
+  %D%/test_top \
   %D%/test_totals \
   %D%/test_trace \
   %D%/test_upgrade \
@@ -116,6 +119,8 @@ endif
   %D%/planted.h \
   %D%/scenario.c \
   %D%/scenario.h \
+  %D%/screen.c \
+  %D%/screen.h \
   %D%/stats_names.h \
   %D%/support.c \
   %D%/support.h \
@@ -127,6 +132,9 @@ endif
 # Programs that have no LDADD of their own, that is, the suites, link this.
 LDADD = %D%/libsupport.a libcolockp.la $(CHECK_LIBS) $(YAML_LIBS) $(PTHREAD_LIBS)
 AM_CPPFLAGS += $(CHECK_CFLAGS)
+# The command from within, but for its terminal.
+%C%_test_top_LDADD = tools/libtools.a $(LDADD)
+%C%_test_top_CPPFLAGS = $(AM_CPPFLAGS) -iquote $(top_srcdir)/tools
 
 # Every test sees the same surroundings, whoever runs it: no configuration but its own.
 TEST_EXTENSIONS = .sh

@@ -96,24 +96,31 @@ static inline long long number_of(const char *line, const char *key) {
   return number;
 }
 
-static inline int times_told(const char *event) {
-  int times = 0;
+/* How many lines in all; those that are there are not written any more. */
+static inline int told_lines(void) {
   pthread_mutex_lock(&told.mutex);
-  for (int i = 0; i < told.count; i++) times += strcmp(text_of(told.lines[i].line, "event"), event) == 0;
+  int count = told.count;
   pthread_mutex_unlock(&told.mutex);
-  return times;
+  return count;
 }
 
 static inline void all_told(void) {
-  for (int i = 0; i < told.count; i++) printf("  %d %s\n", told.lines[i].level, told.lines[i].line);
+  for (int i = 0, count = told_lines(); i < count; i++) printf("  %d %s\n", told.lines[i].level, told.lines[i].line);
   fflush(stdout);
+}
+
+static inline int times_told(const char *event) {
+  int times = 0;
+  for (int i = 0, count = told_lines(); i < count; i++)
+    times += strcmp(text_of(told.lines[i].line, "event"), event) == 0;
+  return times;
 }
 
 /* The one line of that event, which is of that level and about that file. It lives until the next call of told_none. */
 static inline const char *told_once(int level, const char *event, const char *path) {
   if (times_told(event) != 1) all_told();
   ck_assert_msg(times_told(event) == 1, "%s was told %d times", event, times_told(event));
-  for (int i = 0; i < told.count; i++) {
+  for (int i = 0, count = told_lines(); i < count; i++) {
     const char *line = told.lines[i].line;
     if (strcmp(text_of(line, "event"), event) != 0) continue;
     ck_assert_msg(told.lines[i].level == level, "level %d: %s", told.lines[i].level, line);

@@ -5,7 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const struct tool_command *const commands[] = {&tool_run, &tool_status, &tool_wait, &tool_unlock, &tool_config};
+static const struct tool_command *const commands[] = {&tool_run,  &tool_status, &tool_top,   &tool_stats,
+                                                      &tool_wait, &tool_unlock, &tool_config};
 enum { COMMANDS = sizeof commands / sizeof *commands };
 
 static void put_overview(FILE *to) {

@@ -21,17 +21,25 @@ void tool_name(FILE *to, const colock_entry *entry) {
     fprintf(to, "[%" PRId64 "]", pid);
 }
 
-void tool_user_name(FILE *to, int64_t uid) {
+/* Looked up once each: of a thousand holders most have one user, and asking for a name opens files. */
+static const char *user_name(int64_t uid) {
+  enum { KEPT = 64 };
+  static _Thread_local struct { bool known; int64_t uid; char name[64]; } cache[KEPT];
+  __typeof__(*cache) *kept = &cache[uid % KEPT];
   struct passwd space, *user = NULL;
   char text[4096];
-  if (uid >= 0 && getpwuid_r((uid_t)uid, &space, text, sizeof text, &user) == 0 && user != NULL &&
-      *user->pw_name != '\0')
-    tool_escape(to, user->pw_name);
-  else if (uid >= 0)
-    fprintf(to, "%" PRId64, uid);
-  else
-    fputs("?", to);
+  if (!kept->known || kept->uid != uid) {
+    kept->known = true;
+    kept->uid = uid;
+    if (getpwuid_r((uid_t)uid, &space, text, sizeof text, &user) != 0 || user == NULL || *user->pw_name == '\0')
+      snprintf(kept->name, sizeof kept->name, "%" PRId64, uid);
+    else
+      snprintf(kept->name, sizeof kept->name, "%s", user->pw_name);
+  }
+  return kept->name;
 }
+
+void tool_user_name(FILE *to, int64_t uid) { tool_escape(to, uid >= 0 ? user_name(uid) : "?"); }
 
 bool tool_here(const colock_entry *entry) {
   struct utsname here;

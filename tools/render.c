@@ -20,15 +20,20 @@ static FILE *out; /* what standard output is to get */
 static char *out_text;
 static size_t out_size;
 
-FILE *tool_memory(char **text, size_t *size) {
-  FILE *made = open_memstream(text, size);
-  if (made == NULL) {
+void (*tool_before_dying)(void);
+
+void *tool_got(void *memory) {
+  if (memory == NULL) {
     static const char message[] = "colock: out of memory\n";
+    if (tool_before_dying != NULL)
+      tool_before_dying();
     (void)!write(STDERR_FILENO, message, sizeof message - 1);
     _exit(TOOL_SYSTEM);
   }
-  return made;
+  return memory;
 }
+
+FILE *tool_memory(char **text, size_t *size) { return tool_got(open_memstream(text, size)); }
 
 FILE *tool_out(void) {
   if (out == NULL)
@@ -125,19 +130,31 @@ static size_t decode(const char *text, uint32_t *character) {
   return length;
 }
 
-/* The length of the part of text that fits in so many columns. */
-static size_t fitting(const char *text, int columns) {
-  size_t at = 0;
+/* The columns of the first character; *length is its bytes. */
+static int width_of(const char *text, size_t *length) {
+  uint32_t character;
+  *length = decode(text, &character);
+  int width = *length > 0 ? wcwidth((wchar_t)character) : 1;
+  *length = *length > 0 ? *length : 1;
+  return width >= 0 ? width : 2; /* not known in this locale: assume a wide one */
+}
+
+size_t tool_fitting(const char *text, int columns) {
+  size_t at = 0, length;
   while (text[at] != '\0') {
-    uint32_t character;
-    size_t length = decode(text + at, &character);
-    int width = length > 0 ? wcwidth((wchar_t)character) : 1;
-    columns -= width >= 0 ? width : 2; /* not known in this locale: assume a wide one */
+    columns -= width_of(text + at, &length);
     if (columns < 0)
       break;
-    at += length > 0 ? length : 1;
+    at += length;
   }
   return at;
+}
+
+int tool_width(const char *text) {
+  int columns = 0;
+  for (size_t length; *text != '\0'; text += length)
+    columns += width_of(text, &length);
+  return columns;
 }
 
 void tool_live(const char *line) {
@@ -151,12 +168,12 @@ void tool_live(const char *line) {
   } else {
     char *text = NULL;
     size_t size = 0;
-    size_t fits = fitting(line, columns - 1); /* the last column stays empty: writing there wraps on some terminals */
+    size_t fits = tool_fitting(line, columns - 1); /* not the last column: writing there wraps on some terminals */
     FILE *to = tool_memory(&text, &size);
     if (line[fits] == '\0' || columns < 8)
       fprintf(to, "\r\033[K%.*s", (int)fits, line);
     else
-      fprintf(to, "\r\033[K%.*s...", (int)fitting(line, columns - 4), line);
+      fprintf(to, "\r\033[K%.*s...", (int)tool_fitting(line, columns - 4), line);
     fclose(to);
     write_all(STDERR_FILENO, text, size);
     free(text);

@@ -44,7 +44,7 @@ struct tool_command {
   const char *help;    /* the whole of `colock help NAME` */
   int (*run)(int argc, char **argv);
 };
-extern const struct tool_command tool_run, tool_status, tool_wait, tool_unlock, tool_config;
+extern const struct tool_command tool_run, tool_status, tool_top, tool_stats, tool_wait, tool_unlock, tool_config;
 
 /* ---- options.c: what was asked for ---- */
 int tool_usage(const struct tool_command *command, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -82,6 +82,12 @@ void tool_yaml(FILE *to, const char *text);        /* a YAML scalar, quoted wher
 enum { TOOL_PLAIN, TOOL_BOLD, TOOL_GOOD, TOOL_BAD };
 void tool_colour(FILE *to, int colour); /* nothing unless standard output is a terminal */
 FILE *tool_memory(char **text, size_t *size); /* open_memstream that never fails; ends the process when out of memory */
+void *tool_got(void *memory);                 /* the same for what malloc gave */
+extern void (*tool_before_dying)(void);       /* called before that end; NULL: nothing */
+size_t tool_fitting(const char *text, int columns); /* how many bytes of it fit in so many columns of a terminal */
+int tool_width(const char *text);                   /* how many columns it takes */
+int tool_columns(void); /* of standard output: $COLUMNS, or what the terminal says, or 80 */
+bool tool_utf8(void);   /* the locale has characters beyond ASCII */
 
 /* ---- people.c: who holds and who waits, in words ---- */
 /* migrate[5120], api[4302/4310], run[5120->5121] */
@@ -101,6 +107,25 @@ bool tool_in_use(const colock_report *report); /* or keeps it unused: for a try 
 void tool_kept(FILE *to, const colock_entry *entry); /* unused for 5s; suspending for 2s */
 void tool_names(FILE *to, const colock_report *report);              /* a[1], b[2] and 3 others */
 void tool_holders(FILE *to, const colock_report *report, bool full); /* a[1] (alice, 2m5s, "schema 42") and 2 others */
+
+/* ---- figures.c: statistics, in words and bars ---- */
+void tool_ns(FILE *to, int64_t ns); /* 1.28us, 35.0ms, 2m5s: three digits */
+void tool_put_stats(FILE *to, const colock_stats *stats); /* a table; lines of less than 80 columns, names apart */
+/* one for each kind of time that there is; lines of so many columns */
+void tool_put_histograms(FILE *to, const colock_stats *stats, int columns);
+
+/* ---- prometheus.c: statistics for machines ---- */
+struct tool_measured {
+  const char *path;
+  colock_stats *stats;   /* NULL, as the report: it could not be read */
+  colock_report *report;
+};
+/* The exposition format, text version 0.0.4. No path twice. */
+void tool_put_prometheus(FILE *to, const struct tool_measured *locks, size_t count);
+
+/* ---- replace.c: a file written as a whole ---- */
+/* A reader sees the old content or the new, never a part. An exit status; what failed has been said. */
+int tool_replace_file(const char *path, const char *text, size_t size);
 
 /* ---- notice.c: telling people that we wait ---- */
 void tool_notice_begin(const char *path, bool quiet);
