@@ -78,6 +78,11 @@ void colockp_tell_broken(const colock_hold *hold, bool kept, int64_t held_ns, in
                       : "its file was deleted, renamed or replaced, and others meet on another");
 }
 
+void colockp_trace_downgraded(const colock_hold *hold) {
+  const colock *lock = hold->lock;
+  colockp_log(lock->settings.verbosity, COLOCKP_DEBUG, lock->path, "downgraded", "mode=shared");
+}
+
 void colockp_trace_suspend(const colock_hold *hold) {
   COLOCKP_PROBE2(suspend__begin, hold->lock->path, (int)hold->activity.mode);
 }

@@ -51,6 +51,8 @@ static inline void colockp_trace_left(const colock_hold *hold, bool kept, int64_
     colockp_tell_broken(hold, kept, held_ns, code);
 }
 
+void colockp_trace_downgraded(const colock_hold *hold);
+
 /* Around a suspend; value: what it returned. */
 void colockp_trace_suspend(const colock_hold *hold);
 void colockp_trace_suspended(const colock_hold *hold, int value);

@@ -14,6 +14,7 @@
 #include "range.h"
 #include "stats.h"
 #include "token.h"
+#include "trace.h"
 
 #include <errno.h>
 #include <string.h>
@@ -65,13 +66,15 @@ static int upgrade(colock_hold *hold, const colock_request *request, int64_t tim
   struct colockp_wait w = { .lock = hold->lock, .seat = hold, .request = request, .mode = COLOCK_EXCLUSIVE,
                             .attempt = convert, .timeout_ns = timeout_ns, .key = COLOCKP_KEY_UPGRADE };
   int fd = hold->file.fd;
+  colockp_trace_begin(hold->lock, w.mode, timeout_ns);
   int error = colockp_range_lock(fd, COLOCKP_RANGE_EXCLUSIVE, upgrade_byte(hold), 1);
-  if (error == EAGAIN)
-    return colockp_fail(COLOCK_EDEADLK, 0,
-                        "%s: another shared hold is being upgraded and waits for this one: release it",
-                        colockp_hold_path(hold));
-  if (error)
-    return colockp_lane_failed(hold, error);
+  if (error) {
+    int failed = error != EAGAIN ? colockp_lane_failed(hold, error)
+                 : colockp_fail(COLOCK_EDEADLK, 0,
+                                "%s: another shared hold is being upgraded and waits for this one: release it",
+                                colockp_hold_path(hold));
+    return colockp_trace_failed(hold->lock, w.mode, 0, failed);
+  }
   colockp_cache_empty(hold->lock); /* what else this process keeps would be in its way */
   int code = convert(hold, COLOCK_EXCLUSIVE);
   if (code == COLOCK_EBUSY && timeout_ns != 0)
@@ -86,7 +89,11 @@ static int upgrade(colock_hold *hold, const colock_request *request, int64_t tim
   }
   colockp_range_unlock(fd, upgrade_byte(hold), 1);
   colockp_event_again(hold);
-  return code;
+  int64_t waited_ns = w.start_ns ? w.now_ns - w.start_ns : 0;
+  if (code)
+    return colockp_trace_failed(hold->lock, w.mode, waited_ns, code);
+  colockp_trace_granted(hold, "upgraded", waited_ns, false);
+  return 0;
 }
 
 static int may_wait(const colock_hold *hold, int64_t timeout_ms, int64_t *timeout_ns) {
@@ -138,6 +145,7 @@ static int downgrade(colock_hold *hold) {
   colockp_seat_show_activity(hold);
   colockp_queue_released(region);
   colockp_event_again(hold);
+  colockp_trace_downgraded(hold);
   return 0;
 }
 
@@ -167,13 +175,15 @@ int colock_contended(const colock_hold *hold) {
 static int get_back(colock_hold *hold, const colock_request *request, int64_t timeout_ns) {
   struct colockp_wait w = { .lock = hold->lock, .seat = hold, .request = request, .mode = request->mode,
                             .attempt = colockp_lane_try, .timeout_ns = timeout_ns, .last = true };
+  colockp_trace_begin(hold->lock, w.mode, timeout_ns);
   colockp_show_waiting(&w);
   colockp_seat_show_activity(hold);
   int code = colockp_wait_for(&w);
   if (code)
-    return code;
+    return colockp_trace_failed(hold->lock, w.mode, w.now_ns - w.start_ns, code);
   colockp_grant(hold, request->mode, request->priority);
   colockp_seat_show_activity(hold);
+  colockp_trace_granted(hold, "granted", hold->activity.since_ns - w.start_ns, false);
   colockp_event_again(hold);
   return 0;
 }

@@ -16,6 +16,7 @@
 #include "report.h"
 #include "system.h"
 #include "thread.h"
+#include "trace.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -166,8 +167,10 @@ static int begin(colock_wait *wait, bool try) {
   /* The default stack: the log hook is called in there, and a suspend may be. */
   int error = colockp_thread_start(&wait->thread, 0, run, wait);
   if (error)
-    return colockp_fail(colockp_code_of_errno(error), error, "%s: cannot start the thread that would wait: %s",
-                        wait->path, strerror(error));
+    return colockp_trace_failed(wait->lock, wait->request.mode, 0,
+                                colockp_fail(colockp_code_of_errno(error), error,
+                                             "%s: cannot start the thread that would wait: %s", wait->path,
+                                             strerror(error)));
   wait->threaded = true;
   return 0;
 }

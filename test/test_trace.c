@@ -178,6 +178,73 @@ START_TEST(what_fails_otherwise_is_told_with_code_and_message) {
 }
 END_TEST
 
+/* In a file of another name: these holds are granted more than once (test_probes.sh). */
+START_TEST(change_of_mode_is_told) {
+  have_file("changed.lock", "debug", "auto_release", _i ? "true" : "false");
+  must(colock_acquire(lock, COLOCK_SHARED, &hold));
+  told_none();
+  must(colock_upgrade(hold, 1000));
+  const char *line = told_once(COLOCKP_DEBUG, "upgraded", path);
+  ck_assert_str_eq(text_of(line, "mode"), "exclusive");
+  ck_assert_int_eq(number_of(line, "waited_ms"), 0);
+  ck_assert_uint_eq((uint64_t)number_of(line, "token"), colock_token(hold));
+  must(colock_upgrade(hold, 1000)); /* it is that already */
+  told_in_all(1);
+  must(colock_downgrade(hold));
+  ck_assert_str_eq(text_of(told_once(COLOCKP_DEBUG, "downgraded", path), "mode"), "shared");
+  must(colock_downgrade(hold));
+  told_in_all(2);
+  have_other("", "s");
+  must_be(COLOCK_ETIMEDOUT, colock_upgrade(hold, 30));
+  ck_assert_int_ge(number_of(told_once(COLOCKP_DEBUG, "timeout", path), "waited_ms"), 30);
+  must_be(COLOCK_EBUSY, colock_upgrade(hold, COLOCK_NOWAIT));
+  ck_assert_str_eq(text_of(told_once(COLOCKP_DEBUG, "busy", path), "mode"), "exclusive");
+  told_in_all(4);
+  agent_send(other, "upgrade 0 10000");
+  test_await_waiters(path, 1);
+  must_be(COLOCK_EDEADLK, colock_upgrade(hold, 1000));
+  told_once(COLOCKP_DEBUG, "deadlock", path);
+  told_in_all(5);
+  must(colock_release(hold));
+  ck_assert_int_eq(agent_answer(other), COLOCK_OK);
+  end();
+}
+END_TEST
+
+static void *release_in_turn(void *arg) {
+  if (agent_answer(other) == COLOCK_OK) agent_call(other, "release 0");
+  return arg;
+}
+
+START_TEST(yield_is_a_release_and_a_grant) {
+  pthread_t thread;
+  have_file("yielded.lock", "debug", "notify_after", "1min");
+  have_other("", NULL);
+  must(colock_acquire(lock, COLOCK_EXCLUSIVE, &hold));
+  told_none();
+  must(colock_yield(hold, 1000)); /* to nobody */
+  told_in_all(0);
+  agent_send(other, "acquire s 10000");
+  test_await_waiters(path, 1);
+  ck_assert_int_eq(pthread_create(&thread, NULL, release_in_turn, NULL), 0);
+  must(colock_yield(hold, 10000));
+  pthread_join(thread, NULL);
+  told_once(COLOCKP_DEBUG, "released", path);
+  ck_assert_uint_eq((uint64_t)number_of(told_once(COLOCKP_DEBUG, "granted", path), "token"), colock_token(hold));
+  told_in_all(2);
+  told_none();
+  agent_send(other, "acquire s 10000");
+  test_await_waiters(path, 1);
+  must_be(COLOCK_ETIMEDOUT, colock_yield(hold, 50));
+  told_once(COLOCKP_DEBUG, "released", path);
+  told_once(COLOCKP_DEBUG, "timeout", path);
+  ck_assert_int_eq(agent_answer(other), COLOCK_OK);
+  must(colock_release(hold)); /* nothing is held any more */
+  told_in_all(2);
+  end();
+}
+END_TEST
+
 /* ---- info: what took long, who died, what was recalled ---- */
 
 START_TEST(short_wait_in_vain_is_for_who_looks_closely) {
@@ -642,6 +709,8 @@ static void fill(Suite *suite) {
   tcase_add_test(tcase, cancelled_wait_is_told);
   tcase_add_test(tcase, interrupted_wait_is_told);
   tcase_add_test(tcase, wait_that_does_not_block_is_one_request);
+  tcase_add_loop_test(tcase, change_of_mode_is_told, 0, 2);
+  tcase_add_test(tcase, yield_is_a_release_and_a_grant);
   tcase = test_case(suite, "info", 60);
   tcase_add_test(tcase, long_wait_in_vain_is_told_while_it_lasts_and_at_its_end);
   tcase_add_loop_test(tcase, long_wait_that_ends_well_is_told, 0, 2);
