@@ -15,6 +15,7 @@ const struct bench benches[] = {
   { "work", "the same with 20 us of work under the lock and 20 us beside it", bench_work },
   { "death", "from the holder's SIGKILL to the waiter's run", bench_death },
   { "idle", "what 1,000 who wait use of the processor", bench_idle },
+  { "report", "what status and top take to look at 1,000 who hold", bench_report },
   { "cached", "acquire and release of a lock that is kept (auto_release)", bench_cached },
   { "recall", "until a process that keeps the lock unused has let it go", bench_recall },
   { "hammer", "processes that do nothing but lock and unlock, with auto_release", bench_hammer },

@@ -72,6 +72,7 @@ void bench_death(struct run *run);
 void bench_holders(struct run *run);
 void bench_waiters(struct run *run);
 void bench_idle(struct run *run);
+void bench_report(struct run *run);
 void bench_cached(struct run *run);
 void bench_recall(struct run *run);
 void bench_hammer(struct run *run);

@@ -36,6 +36,7 @@ struct contender {
 
 extern const struct contender colock_contender;
 extern const struct contender kept_contender;     /* with auto_release */
+extern const struct contender least_contender;    /* a futex beside F_OFD_SETLK, and nothing else (least.c) */
 extern const struct contender waiting_contender;  /* F_OFD_SETLKW */
 extern const struct contender spinning_contender; /* F_OFD_SETLK until it succeeds */
 

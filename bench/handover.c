@@ -73,14 +73,14 @@ static void take_part(struct team *team, int index, void *arg) {
   (index == 0 ? hold : await)(place, parties);
 }
 
-void measure_handover(const struct run *run, const struct contender *theirs, int processors, int turns,
-                      struct series *median, struct series *worst) {
+void measure_handover(const struct run *run, const struct contender *ours, const struct contender *theirs,
+                      int processors, int turns, struct series *median, struct series *worst) {
   fresh_files_for(run, theirs);
   for (int i = 0; i < median->count; i++) {
     struct place *place = shared_new(sizeof *place);
     struct team team;
     place->run = run;
-    place->contenders[0] = &colock_contender;
+    place->contenders[0] = ours;
     place->contenders[1] = theirs;
     place->processors = processors;
     place->turns = (uint32_t)turns * 2;
@@ -95,19 +95,23 @@ void measure_handover(const struct run *run, const struct contender *theirs, int
   }
 }
 
-static void measure(struct run *run, int processors, struct series *median, struct series *worst, int rounds) {
+static void measure(struct run *run, const struct contender *ours, int processors, struct series *median,
+                    struct series *worst, int rounds) {
   median->count = worst->count = rounds;
-  measure_handover(run, &waiting_contender, processors, run->quick ? 50 : MOST_TURNS / 2, median, worst);
+  measure_handover(run, ours, &waiting_contender, processors, run->quick ? 50 : MOST_TURNS / 2, median, worst);
 }
 
 void bench_handover(struct run *run) {
   static struct series median, worst;
   begin_section(run, "hand-over: from a release to the waiter's run", BESIDE_WAITING);
-  measure(run, 0, &median, &worst, run->quick ? 5 : 9);
+  measure(run, &colock_contender, 0, &median, &worst, run->quick ? 5 : 9);
   print_series(run, &median, (struct figure){ .name = "median", .unit = "us", .aim = 1.25 });
   print_series(run, &worst, (struct figure){ .name = "99th percentile", .unit = "us", .aim = 1.5 });
-  measure(run, 2, &median, &worst, run->quick ? 2 : 3);
+  measure(run, &colock_contender, 2, &median, &worst, run->quick ? 2 : 3);
   print_series(run, &median, (struct figure){ .name = "median, on two processors", .unit = "us" });
-  measure(run, 1, &median, &worst, run->quick ? 2 : 3);
+  measure(run, &colock_contender, 1, &median, &worst, run->quick ? 2 : 3);
   print_series(run, &median, (struct figure){ .name = "median, both on one", .unit = "us" });
+  measure(run, &least_contender, 0, &median, &worst, run->quick ? 5 : 9);
+  print_series(run, &median, (struct figure){ .name = "median of the least there can be", .unit = "us",
+                                              .remark = "a futex beside F_OFD_SETLK and fstat, not colock" });
 }

@@ -8,6 +8,7 @@ BENCH_COMMON = \
   %D%/death.c \
   %D%/fairness.c \
   %D%/handover.c \
+  %D%/least.c \
   %D%/main.c \
   %D%/measure.c \
   %D%/measure.h \
@@ -24,8 +25,11 @@ noinst_PROGRAMS += %D%/bench
   %D%/idle.c \
   %D%/pair.c \
   %D%/recall.c \
-  %D%/waiters.c
-%C%_bench_LDADD = libcolockp.la $(YAML_LIBS) $(PTHREAD_LIBS)
+  %D%/report.c \
+  %D%/waiters.c \
+  tools/top_no_screen.c
+%C%_bench_CPPFLAGS = $(AM_CPPFLAGS) -iquote $(top_srcdir)/tools
+%C%_bench_LDADD = tools/libtools.a libcolockp.la $(YAML_LIBS) $(PTHREAD_LIBS)
 
 # Only on demand: what is compared with may be missing, and is then named as missing.
 EXTRA_PROGRAMS += %D%/peers/compare

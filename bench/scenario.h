@@ -6,8 +6,8 @@
 
 /* From a release to the waiter's run, us: as many rounds as median->count, each of so many turns of ours and of theirs.
  * On 1 or 2 processors; 0: wherever the scheduler puts them. worst: the 99th percentile. */
-void measure_handover(const struct run *run, const struct contender *theirs, int processors, int turns,
-                      struct series *median, struct series *worst);
+void measure_handover(const struct run *run, const struct contender *ours, const struct contender *theirs,
+                      int processors, int turns, struct series *median, struct series *worst);
 
 /* So many processes take the lock exclusively as often as they can. */
 struct throughput {

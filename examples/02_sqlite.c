@@ -15,7 +15,9 @@ static int open_shared(struct shared *s, const char *file) {
   char uri[4200];
   snprintf(uri, sizeof uri, "file:%s?nolock=1", file);
   if (colock_open_for(&s->lock, file, NULL)) return fprintf(stderr, "%s\n", colock_last_message()), 1;
-  return sqlite3_open_v2(uri, &s->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_URI, NULL);
+  int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_URI;
+  if (sqlite3_open_v2(uri, &s->db, flags, NULL) == SQLITE_OK) return 0;
+  return fprintf(stderr, "%s: %s\n", file, sqlite3_errmsg(s->db)), 1;
 }
 
 static int print_row(void *arg, int count, char **values, char **names) {

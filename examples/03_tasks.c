@@ -7,6 +7,7 @@
  *
  * In the directory where it is started: tasks.db (SQLite, its own locking off), tasks.db.lock, tasks.sock. The server
  * keeps the lock together with the open database; as soon as somebody else wants it, suspend() closes the database. */
+#define _GNU_SOURCE
 #include <colock.h>
 #include <errno.h>
 #include <poll.h>

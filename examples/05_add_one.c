@@ -16,7 +16,7 @@ static int add_one(const char *file) {
     fclose(f);
   }
   f = fopen(file, "w");
-  if (!f) return 1;
+  if (!f) return perror(file), 1;
   fprintf(f, "%lld\n", number + 1);
   return fclose(f) != 0;
 }

@@ -1,6 +1,7 @@
 /* 07_epoll FILE: append what comes on standard input, a pipe or a terminal, to FILE, in a loop that never blocks. It
  * reads and ticks on while it waits for the lock, and keeps the lock until somebody else wants it. */
 #include <colock.h>
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -45,8 +46,9 @@ static int append(void) {
   FILE *file = fopen(name, "a");
   int failed = !file || fwrite(text, 1, size, file) != size;
   if (file && fclose(file) != 0) failed = 1;
+  if (failed) perror(name);
   size = 0;
-  return failed ? COLOCK_ENOENT : COLOCK_OK;
+  return failed ? -1 : COLOCK_OK;
 }
 
 static int let_go(const char *why) {
@@ -97,11 +99,13 @@ int main(int argc, char **argv) {
   struct itimerspec each = {.it_interval.tv_nsec = 100000000, .it_value.tv_nsec = 100000000};
   int timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
   loop = epoll_create1(EPOLL_CLOEXEC);
-  if (timerfd_settime(timer, 0, &each, NULL) != 0 || watch(timer, TICK) != 0 || watch(STDIN_FILENO, INPUT) != 0)
+  if (timerfd_settime(timer, 0, &each, NULL) != 0 || watch(timer, TICK) != 0 || watch(STDIN_FILENO, INPUT) != 0) {
+    if (errno == EPERM) return fprintf(stderr, "07_epoll: standard input has to be a pipe or a terminal\n"), 64;
     return perror("07_epoll"), 71;
+  }
   int code = colock_open_for(&lock, name, NULL);
   if (code == COLOCK_OK) code = serve(timer);
-  if (code != COLOCK_OK) fprintf(stderr, "%s: %s\n", name, colock_last_message());
+  if (code > COLOCK_OK) fprintf(stderr, "%s\n", colock_last_message());
   if (hold) colock_release(hold);
   colock_wait_free(wait); /* before the lock */
   colock_close(lock);

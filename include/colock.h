@@ -16,11 +16,12 @@
  * - A thread that has a blocking hold on a file and asks to block for the same file again gets COLOCK_EDEADLK
  *   (colock_detach).
  * - After fork the child has none of its parent's holds (COLOCK_EFORKED); the colock itself works on in the child.
- *   Holds passed on with colock_inherit are for children that exec. Between vfork and exec call nothing of this.
+ *   Holds passed on with colock_inherit are for children that exec. Between vfork and exec call nothing of this. A
+ *   child that a callback of yours forks is to exec or _exit.
  * - Nothing but colock_cancel may be called from a signal handler. The library installs no handler, uses no signal
  *   and no alarm; a signal that is handled meanwhile does not end a wait unless COLOCK_INTERRUPTIBLE is given.
  * - Waiting may start one thread of the library's own, with all signals blocked: it learns of holders that are killed.
- *   So may, once a lock, the first release with `auto_release`, colock_hold_fd and colock_wait_start.
+ *   So may colock_hold_fd and `auto_release`, one a lock, and colock_wait_start, one for each wait.
  * - Nothing is printed, no global state of the process changes; messages go to the hook of colock_set_log alone.
  * - Whatever fails leaves its output parameters untouched.
  *
@@ -144,13 +145,14 @@ COLOCK_API void colock_set_log(void (*log)(int level, const char *line, void *ar
 /* ---- a lock ---- */
 
 /* Open the lock file `path`; create it if it is absent, or empty and named *lock or *.lck. Takes no lock and waits
- * only for another process that is creating the file, for `timeout`, but for 0.2 s at least and 5 s at most. config
- * is read and not kept; NULL: defaults, then the first YAML file found, then the environment (COLOCK_TIMEOUT and so
- * on). With `enabled: false` no file is touched, here or later. A file that we may only read gives a reader-only
- * lock: shared holds, that reports cannot name and that may starve beside busy writers; exclusive is COLOCK_EACCES.
- * Returns 0; COLOCK_EINVAL: NULL or empty; COLOCK_ETIMEDOUT: the file is being replaced again and again;
- * COLOCK_ECONFIG: config is NULL and the configuration found is wrong; FILE codes. *lock is the caller's:
- * colock_close. */
+ * only for another process that creates the file, makes it larger or repairs it, for `timeout`, but for 0.2 s at least
+ * and 5 s at most. config is read and not kept; NULL: defaults, then the first YAML file found, then the environment
+ * (COLOCK_TIMEOUT and so on). With `enabled: false` no file is touched, here or later. A file that we may only read
+ * gives a reader-only lock: shared holds, that reports cannot name, that may starve beside busy writers, and for which
+ * nobody who keeps the lock (`auto_release`) lets go before `idle_timeout`; exclusive is COLOCK_EACCES.
+ * Returns 0; COLOCK_EINVAL: NULL or empty; COLOCK_ETIMEDOUT: that other process did not come to an end, or the file is
+ * being replaced again and again; COLOCK_ECONFIG: config is NULL and the configuration found is wrong; FILE codes.
+ * *lock is the caller's: colock_close. */
 COLOCK_API int colock_open(colock **lock, const char *path, const colock_config *config);
 /* The same for the lock file that belongs to `target`, a file or a directory: target with ".lock" behind it. target
  * itself is not touched and need not exist. */
@@ -174,13 +176,16 @@ COLOCK_API int colock_release_idle(colock *lock);
  * Whoever of this process gets the lock after that has to open or refresh; a shared hold may be granted beside a
  * suspend and has to wait for its end itself (a store does). Nonzero: it failed; that is logged, and an exclusive lock
  * leaves as if its holder had died (colock_abandoned). Not called when the lock was forced out or its file lost: it is
- * no longer ours, so nothing may be written any more; nor for an inherited hold, nor by colock_downgrade. Without
- * `auto_release` it is called in the thread that gives the lock up. With it, a thread of the library's own calls it,
- * with all signals blocked; colock_release_idle, colock_yield and colock_close do so in theirs; colock_release only
- * where nothing can be kept, because more than 16 threads use the lock at once. As long as an exclusive lock is kept,
- * it serves shared acquires as it is: the hold is then exclusive, with a token, so that readers elsewhere do not come
- * in before the suspend. Of one lock there is never more than one suspend at a time. It must not acquire, release or
- * close the same lock, nor wait for a thread that does. NULL: none, as at first. To be set while nobody holds the lock.
+ * no longer ours, so nothing may be written any more; nor for an inherited hold, nor by colock_downgrade, nor with
+ * `enabled: false`. Without `auto_release` it is called in the thread that gives the lock up. With it, a thread of the
+ * library's own calls it, with all signals blocked; colock_release_idle, colock_yield and colock_close do so in theirs;
+ * colock_release only where it cannot be kept: more than 16 threads use the lock at once, it is reader-only, or closed
+ * already. As long as an exclusive lock is kept, it serves shared acquires as it is: the hold is then exclusive, with a
+ * token, so that readers elsewhere do not come in before the suspend. Of one lock there is never more than one suspend
+ * at a time. It must not acquire, release or close the same lock, nor wait for a thread that does. A child that it
+ * forks is to exec or _exit. If it returns in the child, the parent's hold is left alone: the call that gave the lock
+ * up says COLOCK_EFORKED there (colock_release_idle: 0), and a child of the library's own thread ends, as by exit(0).
+ * NULL: none, as at first. To be set while nobody holds the lock.
  * Returns 0; COLOCK_EINVAL: lock is NULL; COLOCK_EBUSY: holds of it are in use or kept; COLOCK_ENOMEM, COLOCK_ESYSTEM:
  * that thread could not be started. */
 COLOCK_API int colock_set_suspend(colock *lock, int (*suspend)(void *arg), void *arg);
@@ -201,7 +206,8 @@ typedef struct colock_request { /* how to acquire; colock_request_init sets ever
   void *on_wait_arg;
 } colock_request;
 enum {
-  COLOCK_INTERRUPTIBLE = 1 /* a signal handler that ran in the waiting thread ends the wait: COLOCK_EINTR */
+  COLOCK_INTERRUPTIBLE = 1 /* a signal handler that ran in the waiting thread ends the wait: COLOCK_EINTR; at once, or,
+                            * if it ran just before the thread fell asleep, within 10 s */
 };
 /* Defaults for everything, `size` and `mode` as given: colock_request_init(&request, sizeof request, COLOCK_SHARED). */
 COLOCK_API void colock_request_init(colock_request *request, size_t size, int mode);
@@ -220,12 +226,12 @@ COLOCK_API void colock_request_init(colock_request *request, size_t size, int mo
 COLOCK_API int colock_acquire(colock *lock, int mode, colock_hold **hold);
 /* The same with COLOCK_NOWAIT: COLOCK_EBUSY instead of a wait, also when the lock is free and others wait for it; never
  * COLOCK_EDEADLK. If the lock is free and those who wait do not take it, it gives them up to 20 ms, then passes them
- * over: they are stopped. Its hold does not count for the
- * thread either: a later blocking acquire waits for it until it times out. */
+ * over: they are stopped. Its hold does not count for the thread either: a later blocking acquire waits for it until it
+ * times out. */
 COLOCK_API int colock_try_acquire(colock *lock, int mode, colock_hold **hold);
 /* The same, as the request says. Returns what colock_acquire does, and COLOCK_EINTR: a signal, if asked for;
  * COLOCK_EBUSY: timeout_ms is COLOCK_NOWAIT; COLOCK_ECANCELED also: on_wait returned nonzero; COLOCK_EINVAL also: a
- * size, flag, timeout or priority that cannot be. */
+ * size, flag, timeout, deadline or priority that cannot be. */
 COLOCK_API int colock_acquire_with(colock *lock, const colock_request *request, colock_hold **hold);
 
 /* Give it back. The hold is freed whatever is returned. Any thread. In a forked child frees the child's copy and
@@ -235,8 +241,8 @@ COLOCK_API int colock_acquire_with(colock *lock, const colock_request *request, 
  * Returns 0: it was whole to the end; COLOCK_EREVOKED, COLOCK_ELOST: it was not, treat what was done under it with
  * care (a file replaced is noticed here if the hold lasted 0.1 ms or longer, by a look right after the unlock; a
  * shorter one was checked when it was granted, or, where it was kept from before, within the last second or two);
- * COLOCK_ESYSTEM: the kernel did not unlock, so the descriptor was
- * closed, which does; COLOCK_EFORKED; COLOCK_EINVAL: NULL. */
+ * COLOCK_ESYSTEM: the kernel did not unlock, so the descriptor was closed, which does; COLOCK_EFORKED; COLOCK_EINVAL:
+ * NULL. After a colock_yield that failed: 0. */
 COLOCK_API int colock_release(colock_hold *hold);
 /* Make a shared hold exclusive, in place: nobody else holds exclusively in between, so what was read under it is still
  * true. Goes before all who wait. timeout_ms as in a request, COLOCK_CONFIGURED too. On failure it is still shared.
@@ -256,16 +262,17 @@ COLOCK_API int colock_contended(const colock_hold *hold);
 /* Let those go first who wait for this hold, then hold again, in the same mode: release and acquire in one, at the end
  * of the line. Nobody waits: 0 at once, nothing has happened. Else others have held in between: an exclusive hold has a
  * new token, and colock_last_token tells whether somebody has written.
- * Returns 0; what colock_acquire_with does, but not COLOCK_EDEADLK; COLOCK_EREVOKED, COLOCK_ELOST: it was not whole
- * when it was given up, and was not got back; COLOCK_EFORKED; COLOCK_EINVAL: NULL, an inherited hold, or such a
- * timeout.
+ * Returns 0; what colock_acquire_with does, but not COLOCK_EDEADLK; COLOCK_EREVOKED: it was forced out before it was
+ * given up; COLOCK_ELOST: its file was replaced before that, or while it waited; COLOCK_EFORKED; COLOCK_EINVAL: NULL,
+ * an inherited hold, or such a timeout.
  * After a failure nothing is held any more: calls on the hold return that failure again, but for colock_release, which
  * frees it and returns 0. (COLOCK_EFORKED and COLOCK_EINVAL change nothing.) */
 COLOCK_API int colock_yield(colock_hold *hold, int64_t timeout_ms);
 /* A descriptor that becomes readable once somebody waits whom this hold keeps waiting (colock_contended), or the hold
  * was forced out, or its file was replaced (colock_check tells which; the last within a second): for poll, epoll,
  * libuv. It stays readable. The hold's own, the same at each call, closed by colock_release; close-on-exec; do not read
- * or close it. After colock_downgrade or colock_yield it is told anew. Needs a thread of the library's own, one a lock.
+ * or close it. After colock_upgrade, colock_downgrade or colock_yield it is told anew. Needs a thread of the library's
+ * own, one a lock.
  * Returns the descriptor, or a code made negative: -COLOCK_EMFILE, -COLOCK_ENOMEM; -COLOCK_ESYSTEM: the thread could
  * not be started; -COLOCK_EFORKED; -COLOCK_EINVAL: NULL; -COLOCK_EACCES: a reader-only lock has no events. With
  * `enabled: false` it never becomes readable. */
@@ -301,8 +308,8 @@ COLOCK_API int colock_recovered(colock_hold *hold);
  * Returns 0; COLOCK_EINVAL: too little room. */
 COLOCK_API int colock_hold_id(const colock_hold *hold, char *text, size_t size);
 /* Acquire, *result = operation(arg), release. Returns what colock_acquire and then colock_release do: after
- * COLOCK_EREVOKED or COLOCK_ELOST the operation did run, and *result is set; after any other failure it did not.
- * result may be NULL. */
+ * COLOCK_EREVOKED or COLOCK_ELOST the operation did run, and *result is set; so it did after COLOCK_EFORKED, in a child
+ * that it has forked itself; after any other failure it did not. result may be NULL. */
 COLOCK_API int colock_with(colock *lock, int mode, int (*operation)(void *arg), void *arg, int *result);
 
 /* ---- a wait that does not block ---- */
@@ -434,7 +441,8 @@ COLOCK_API const char *colock_entry_text(const colock_entry *entry, int field);
  * "waiters", "revoked", "anonymous": how many; "generation": forced unlocks move everyone to the next; "last_token":
  * the newest fencing token; "abandoned": token of the writer that died holding, 0 none; "capacity", "slots_in_use": of
  * the file's table; "forced_pid", "forced_uid", "forced_age_ms", "forced_generation": the last forced unlock, -1 if
- * there was none. */
+ * there was none; "usual_hold_shared_ms", "usual_hold_exclusive_ms": nine of ten holds were not longer, -1 if fewer
+ * than 20 were counted. */
 COLOCK_API int64_t colock_report_stat(const colock_report *report, const char *name);
 /* The whole report as JSON, in the schema of colock(3); lives as long as the report. NULL: no memory. */
 COLOCK_API const char *colock_report_json(colock_report *report);
@@ -459,8 +467,8 @@ COLOCK_API void colock_stats_free(colock_stats *stats); /* NULL is fine */
  * "_max_tid".
  * "age_ms": how long ago the counting began. */
 COLOCK_API int64_t colock_stats_number(const colock_stats *stats, const char *name);
-/* "wait_shared_max_program" and so on: the program's name, any bytes: escape it before printing. NULL: unknown. Lives
- * as long as stats. */
+/* "wait_shared_max_program" and so on: the label of who it was, cut to 31 bytes, which is the program's name where none
+ * was given; any bytes: escape it before printing. NULL: unknown. Lives as long as stats. */
 COLOCK_API const char *colock_stats_text(const colock_stats *stats, const char *name);
 /* How many times fell into bucket `index`, from 0, of "wait_shared" and so on: those below the bound in ns that is
  * returned and not below that of the bucket before; four buckets an octave from 64 ns to 20 hours. INT64_MAX: the last,
@@ -478,8 +486,8 @@ COLOCK_API int colock_stats_reset(const char *path);
  * the old holders still run, and may still write. `reason` is noted in the file; NULL: none. *before: what the lock
  * looked like when it was judged; may be NULL; the caller's. If nobody holds, nothing is done.
  * Returns 0, also if somebody else forced out the same holder first; COLOCK_EBUSY: the holders changed faster than one
- * could be judged, so nobody is stuck, and nothing was done; COLOCK_EINVAL: NULL or empty; COLOCK_EACCES: needs write
- * permission; COLOCK_ECONFIG; FILE codes. */
+ * could be judged, so nobody is stuck, and nothing was done; COLOCK_ETIMEDOUT: the file is being replaced again and
+ * again; COLOCK_EINVAL: NULL or empty; COLOCK_EACCES: needs write permission; COLOCK_ECONFIG; FILE codes. */
 COLOCK_API int colock_force_unlock(const char *path, const char *reason, colock_report **before);
 
 /* ---- configuration ---- */
@@ -493,13 +501,13 @@ typedef struct colock_key { /* one configuration key; static, constant */
 } colock_key;
 /* The table of keys, in its own order; NULL: past the last. colock.yaml(5) describes them. */
 COLOCK_API const colock_key *colock_config_key(size_t index);
-/* All defaults; nothing is read. Returns 0 or COLOCK_ENOMEM. The caller's: colock_config_free. */
+/* All defaults; nothing is read. Returns 0; COLOCK_ENOMEM; COLOCK_EINVAL: NULL. The caller's: colock_config_free. */
 COLOCK_API int colock_config_new(colock_config **config);
 COLOCK_API void colock_config_free(colock_config *config); /* locks opened with it are unharmed; NULL is fine */
 /* Set what the YAML file `path` says. NULL: the first that exists of $COLOCK_CONFIG, $XDG_CONFIG_HOME/colock.yaml
  * (~/.config), SYSCONFDIR/colock.yaml; none is fine. On failure nothing of the file is taken over.
  * Returns 0; COLOCK_ECONFIG: wrong, with file:line:column; or a file that is there, or was named, cannot be read;
- * COLOCK_EINVAL: config is NULL; COLOCK_EMFILE; COLOCK_ENOMEM. */
+ * COLOCK_EINVAL: config is NULL, or path is empty; COLOCK_EMFILE; COLOCK_ENOMEM. */
 COLOCK_API int colock_config_load(colock_config *config, const char *path);
 /* Set what the environment says (COLOCK_TIMEOUT=5s); nothing in a set-user-id program. A variable COLOCK_ of another
  * name that is no key is left alone. Returns 0; COLOCK_ECONFIG: wrong value, nothing is taken over; COLOCK_EINVAL:

@@ -94,7 +94,7 @@ static int with_seat(struct colockp_wait *w, bool once) {
       return code;
   }
   if (w->mode == COLOCK_EXCLUSIVE && w->seat->region->read_only)
-    return colockp_fail(COLOCK_EACCES, EACCES, "%s: we may only read it, so shared locks alone can be had",
+    return colockp_fail(COLOCK_EACCES, EACCES, "%s: it may only be read, so it gives shared locks alone",
                         w->seat->region->escaped);
   if (may_try(w)) {
     int code = colockp_lane_try(w->seat, w->mode);
@@ -130,12 +130,12 @@ static int get(struct colockp_wait *w, bool once) {
       return 0;
     if (!once)
       colockp_stats_failed(w->seat, code);
-    struct colockp_region *region = code == COLOCK_ELOST && turns < 100 ? colockp_region_ref(w->seat->region) : NULL;
+    struct colockp_region *region = code == COLOCK_ELOST ? colockp_region_ref(w->seat->region) : NULL;
     colockp_lock_put(w->seat);
     w->seat = NULL;
     if (!region)
       return code;
-    code = start_over(w, region);
+    code = turns < COLOCKP_TURNS_MOST ? start_over(w, region) : colockp_lock_restless(region);
     colockp_region_unref(region);
     if (code)
       return code;

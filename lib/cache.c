@@ -11,6 +11,8 @@
 #include "stats.h"
 #include "trace.h"
 
+#include <errno.h>
+
 static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
 /* ---- cells ---- */
@@ -26,20 +28,6 @@ static colock_hold *take_out(struct colockp_cell *cell) {
              ? seat : NULL;
 }
 
-/* Reserved first: of two threads only one may write the words. NULL: all cells are full. */
-static struct colockp_cell *reserve(colock *lock) {
-  uint64_t first = colockp_thread();
-  for (uint64_t i = 0; i < COLOCKP_CELLS; i++) {
-    struct colockp_cell *cell = &lock->cache.cells[(first + i) % COLOCKP_CELLS];
-    colock_hold *empty = NULL;
-    if (atomic_load_explicit(&cell->seat, memory_order_relaxed) == NULL &&
-        atomic_compare_exchange_strong_explicit(&cell->seat, &empty, COLOCKP_RESERVED, memory_order_acquire,
-                                                memory_order_relaxed))
-      return cell;
-  }
-  return NULL;
-}
-
 static void describe(struct colockp_cell *cell, const colock_hold *seat) {
   atomic_store_explicit(&cell->region, seat->region, memory_order_relaxed);
   atomic_store_explicit(&cell->lane_since_ns, seat->lane_since_ns, memory_order_relaxed);
@@ -48,17 +36,31 @@ static void describe(struct colockp_cell *cell, const colock_hold *seat) {
   atomic_store_explicit(&cell->number, seat->number, memory_order_relaxed);
 }
 
-static bool put_in(colock *lock, colock_hold *seat) {
-  struct colockp_cell *cell = seat->cell ? seat->cell : reserve(lock);
-  if (!cell)
-    return false;
-  if (seat->cell != cell || atomic_load_explicit(&cell->lane_since_ns, memory_order_relaxed) != seat->lane_since_ns ||
+/* Reserved first: of two threads only one may write the words. False: all cells are full. */
+static bool reserve(colock *lock, colock_hold *seat) {
+  uint64_t first = colockp_thread();
+  for (uint64_t i = 0; i < COLOCKP_CELLS; i++) {
+    struct colockp_cell *cell = &lock->cache.cells[(first + i) % COLOCKP_CELLS];
+    colock_hold *empty = NULL;
+    if (atomic_load_explicit(&cell->seat, memory_order_relaxed) == NULL &&
+        atomic_compare_exchange_strong_explicit(&cell->seat, &empty, COLOCKP_RESERVED, memory_order_acquire,
+                                                memory_order_relaxed)) {
+      describe(cell, seat);
+      seat->cell = cell;
+      return true;
+    }
+  }
+  return false;
+}
+
+/* Into the cell that is reserved for it. */
+static void put_in(colock_hold *seat) {
+  struct colockp_cell *cell = seat->cell;
+  if (atomic_load_explicit(&cell->lane_since_ns, memory_order_relaxed) != seat->lane_since_ns ||
       atomic_load_explicit(&cell->mode, memory_order_relaxed) != seat->activity.mode)
     describe(cell, seat);
-  seat->cell = cell;
   atomic_store_explicit(&cell->unused_since_ns, seat->activity.renewed_ns, memory_order_relaxed);
   atomic_exchange(&cell->seat, seat); /* and a full fence before the look at WANTED */
-  return true;
 }
 
 /* One of that mode, else any: from the own cell on. */
@@ -105,7 +107,7 @@ static int end_noted(colock_hold *seat, int64_t now_ns) {
     COLOCKP_PROBE2(recall, seat->lock->path, (int)seat->activity.mode);
   }
   int code = colockp_hold_end(seat);
-  if (recalled && colockp_tells(seat->lock, COLOCKP_INFO))
+  if (recalled && code != COLOCK_EFORKED && colockp_tells(seat->lock, COLOCKP_INFO))
     colockp_tell_recalled(seat, unused_ns);
   return code;
 }
@@ -164,29 +166,57 @@ int64_t colockp_cache_look(colock *lock, const struct colockp_region *region, in
 
 /* ---- taking ---- */
 
-/* It has LANE in the other mode: make that the one that is wanted, in place. Without success it has none any more. */
+enum { REFUSED = -2, GONE = -3 };
+
+/* The words of the mode that LANE has by now are not to be had. What is not lost with them has to be suspended first:
+ * back, so that it is kept as it was. */
+static int convert_back(colock_hold *seat, int code) {
+  int mode = (int)seat->activity.mode;
+  bool whole = code != COLOCKP_AGAIN && code != COLOCK_ELOST;
+  if (whole && seat->lock->suspend &&
+      colockp_range_lock(seat->file.fd, mode, colockp_lane(seat->activity.generation), 1) == 0) {
+    colockp_queue_released(seat->region);
+    return REFUSED;
+  }
+  colockp_lane_unlock(seat);
+  seat->activity.state = COLOCKP_IDLE;
+  colockp_seat_show_state(seat);
+  return GONE;
+}
+
+/* It has LANE in the other mode: make that the one that is wanted, in place. EBUSY: somebody else has it too, REFUSED:
+ * it failed; it has LANE as before. GONE: it has none any more, and nothing was left to suspend. */
 static int convert(colock_hold *seat, int mode, int priority) {
   struct colockp_region *region = seat->region;
-  uint32_t generation = seat->activity.generation;
+  int64_t since_ns = seat->lane_since_ns;
   if (mode == COLOCK_SHARED)
     colockp_queue_end_phase(region);
-  int code = colockp_lane_try(seat, mode);
-  if (seat->activity.generation != generation) /* a forced unlock came between: the old lane must not stay locked */
-    colockp_range_unlock(seat->file.fd, colockp_lane(generation), 1);
-  if (code == COLOCK_EBUSY)
-    return code;
-  if (code) {
-    colockp_lane_unlock(seat); /* it may still be locked in the other mode */
-    seat->activity.state = COLOCKP_IDLE;
-    colockp_seat_show_state(seat);
-    return code;
-  }
+  int error = colockp_range_lock(seat->file.fd, mode, colockp_lane(seat->activity.generation), 1);
+  if (error)
+    return error == EAGAIN ? COLOCK_EBUSY : REFUSED;
+  int code = colockp_lane_words(seat, mode);
+  if (code)
+    return convert_back(seat, code);
   if (mode == COLOCK_SHARED)
     colockp_queue_released(region);
-  int64_t since_ns = seat->lane_since_ns;
   colockp_grant(seat, mode, priority);
   seat->lane_since_ns = since_ns; /* converting it gives no new minimum */
   return 0;
+}
+
+/* It cannot be used as it is. With a suspend it is kept on, and NULL here: only the helper may let it go; failed: it
+ * does at once, for whoever tries next is to meet what failed, not us. */
+static void give_up(colock *lock, colock_hold **seat, bool failed, int64_t now_ns) {
+  colock_hold *mine = *seat;
+  if (!lock->suspend || colockp_region_generation(mine->region) != mine->activity.generation) {
+    end_noted(mine, now_ns);
+    return;
+  }
+  if (failed)
+    atomic_store_explicit(&mine->cell->generation, 0, memory_order_relaxed);
+  put_in(mine);
+  *seat = NULL;
+  colockp_helper_kick(lock);
 }
 
 /* 0: *seat is granted. EBUSY: it cannot be used as it is; *seat has no LANE any more, or is kept on and NULL here. */
@@ -204,21 +234,15 @@ static int use(colock *lock, int mode, int priority, colock_hold **seat) {
       colockp_stats_count_mode(mine, COLOCKP_N_HITS);
       return 0;
     }
-    may = false;
-  }
-  if (may && colockp_hold_present(mine) == 0) {
+  } else if (may && colockp_hold_present(mine) == 0) {
     if (mode == COLOCK_EXCLUSIVE)
       colockp_cache_empty(lock); /* what else is kept would be in its way; no suspend: this one has LANE still */
     code = convert(mine, mode, priority);
-    if (code != COLOCK_EBUSY)
-      return code ? COLOCK_EBUSY : 0;
+    if (code == 0)
+      return 0;
   }
-  if (lock->suspend && colockp_region_generation(mine->region) == mine->activity.generation && put_in(lock, mine)) {
-    *seat = NULL;
-    colockp_helper_kick(lock);
-  } else {
-    end_noted(mine, now_ns);
-  }
+  if (code != GONE)
+    give_up(lock, seat, code != COLOCK_EBUSY, now_ns);
   return COLOCK_EBUSY;
 }
 
@@ -236,8 +260,7 @@ int colockp_cache_take(colock *lock, int mode, int priority, const char *purpose
   int code = how & COLOCKP_BLOCKING ? colockp_lock_deadlock(lock, seat) : 0;
   if (code) {
     colockp_stats_failed(seat, code);
-    if (!put_in(lock, seat))
-      let_go(seat);
+    put_in(seat);
     colockp_helper_kick(lock);
     return colockp_trace_failed(lock, mode, 0, code);
   }
@@ -263,8 +286,7 @@ static void tell_helper(colock *lock, int mode, bool waited, int64_t minimum_ns,
   int64_t look_ns = atomic_load(&lock->cache.look_ns);
   int64_t idle_ns = colockp_time_add(now_ns, lock->settings.idle_timeout_ns);
   waited |= !COLOCKP_BROKEN(KEEP_BLIND) && attention & COLOCKP_WANTED(mode);
-  bool late = waited ? look_ns > minimum_ns
-                                                         : look_ns > idle_ns && look_ns != INT64_MAX;
+  bool late = waited ? look_ns > minimum_ns : look_ns > idle_ns && look_ns != INT64_MAX;
   if (late || attention & COLOCKP_PARKED)
     colockp_helper_kick(lock);
 }
@@ -293,14 +315,15 @@ bool colockp_cache_keep(colock_hold *hold, int64_t now_ns) {
     return false;
   if (!atomic_load_explicit(&lock->cache.running, memory_order_relaxed) && colockp_helper_start(lock, true) != 0)
     return false;
+  if (!hold->cell && !reserve(lock, hold))
+    return false;
   colockp_hold_unmark(hold);
   colockp_lock_uncount(hold);
   colockp_stats_end(hold, now_ns);
   hold->activity.state = COLOCKP_CACHED;
   hold->activity.renewed_ns = now_ns;
   colockp_seat_show_state(hold);
-  if (!put_in(lock, hold))
-    return false;
+  put_in(hold);
   tell_helper(lock, mode, waited, minimum_ns, now_ns); /* the hold may be somebody else's by now */
   colockp_trace_released(lock, mode, held_ns, true);
   return true;

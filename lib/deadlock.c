@@ -72,8 +72,8 @@ static int fail_parent(const colock *lock, const struct colockp_region *region) 
         colockp_describe(&report->now.entries[i], who, sizeof who);
   colock_report_free(report);
   return colockp_fail(COLOCK_EDEADLK, 0,
-                      "%s: held by %s, the colock run that started this command (COLOCK_FILE); it would be waited for "
-                      "for ever", region->escaped, who);
+                      "%s: held by %s, the colock run that started this command (COLOCK_FILE); the wait would "
+                      "never end", region->escaped, who);
 }
 
 int colockp_lock_deadlock(colock *lock, const colock_hold *seat) {

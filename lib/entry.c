@@ -29,7 +29,7 @@ static int64_t known_number(const colock_entry *entry, int field) {
   case COLOCK_UID: return entry->identity.uid;
   case COLOCK_PRIORITY: return entry->activity.priority;
   case COLOCK_INHERITED: return entry->inherited_pid > 0 ? entry->inherited_pid : -1;
-  case COLOCK_STOPPED: return colockp_process_stopped(&entry->identity);
+  case COLOCK_STOPPED: return colockp_entry_stopped(entry);
   case COLOCK_SLOT: return entry->slot == COLOCKP_NO_SLOT ? -1 : (int64_t)entry->slot;
   case COLOCK_HOLD_ID: return entry->role == COLOCK_WAITER ? -1 : number_of(entry->activity.hold_id);
   case COLOCK_GENERATION: return entry->role == COLOCK_WAITER ? -1 : (int64_t)entry->activity.generation;
@@ -83,6 +83,8 @@ const char *colock_entry_text(const colock_entry *entry, int field) {
   }
 }
 
+static int64_t rounded_up_ms(int64_t ns) { return ns < 0 ? -1 : (ns - 1) / NS_PER_MS + 1; }
+
 int64_t colock_report_stat(const colock_report *report, const char *name) {
   if (!report || !name)
     return -1;
@@ -103,6 +105,8 @@ int64_t colock_report_stat(const colock_report *report, const char *name) {
     {"forced_uid", forced ? (int64_t)now->forced.uid : -1},
     {"forced_age_ms", forced ? now->forced_age_ns / NS_PER_MS : -1},
     {"forced_generation", forced ? (int64_t)now->forced.generation : -1},
+    {"usual_hold_shared_ms", rounded_up_ms(now->usual_ns[0])},
+    {"usual_hold_exclusive_ms", rounded_up_ms(now->usual_ns[1])},
   };
   for (size_t i = 0; i < sizeof stats / sizeof *stats; i++)
     if (strcmp(name, stats[i].name) == 0)
@@ -194,8 +198,21 @@ static size_t count_ahead(const colock_report *report, int mode, uint32_t own, c
   return count;
 }
 
+/* Of a hold that is in use, if others have ended before it. */
+static const char *describe_usual(const struct colockp_holder *holder, const int64_t usual_ns[2], char *out,
+                                  size_t size) {
+  char most[COLOCKP_AGE_SIZE];
+  int64_t ms = holder->mode ? rounded_up_ms(usual_ns[holder->mode - COLOCK_SHARED]) : -1;
+  if (holder->entry->role == COLOCK_CACHED || ms < 0)
+    return "";
+  if (ms >= 1000)
+    ms = (ms - 1) / 1000 * 1000 + 1000;
+  snprintf(out, size, "; usually under %s", colockp_age(most, sizeof most, ms * NS_PER_MS));
+  return out;
+}
+
 bool colockp_in_the_way(const colock_report *report, int mode, uint32_t own, char *out, size_t size) {
-  char who[COLOCKP_DESCRIBED], others[40] = "";
+  char who[COLOCKP_DESCRIBED], others[40] = "", usual[COLOCKP_AGE_SIZE + 24];
   const colock_entry *first = NULL;
   struct colockp_holder holder;
   bool held = colockp_report_other_holder(report, mode, own, &holder);
@@ -205,8 +222,13 @@ bool colockp_in_the_way(const colock_report *report, int mode, uint32_t own, cha
   colockp_describe(held ? holder.entry : first, who, sizeof who);
   if (count > 1)
     snprintf(others, sizeof others, " and %zu other%s", count - 1, count == 2 ? "" : "s");
-  const char *state = held ? "held by " : colockp_report_holder(report, COLOCK_EXCLUSIVE, &holder) ? "" : "free, but ";
-  snprintf(out, size, "%s%s%s%s", state, who, others, held ? "" : count == 1 ? " waits ahead" : " wait ahead");
+  if (held) {
+    snprintf(out, size, "held by %s%s%s", who, others,
+             describe_usual(&holder, report->now.usual_ns, usual, sizeof usual));
+    return true;
+  }
+  const char *state = colockp_report_holder(report, COLOCK_EXCLUSIVE, &holder) ? "" : "free, but ";
+  snprintf(out, size, "%s%s%s%s", state, who, others, count == 1 ? " waits ahead" : " wait ahead");
   return true;
 }
 
@@ -230,7 +252,7 @@ static void write_known(struct colockp_json *json, const colock_entry *entry) {
   colockp_json_string(json, "label", who->label);
   colockp_json_string(json, "purpose", entry->purpose);
   colockp_json_number(json, "priority", entry->activity.priority);
-  int stopped = colockp_process_stopped(who);
+  int stopped = colockp_entry_stopped(entry);
   if (stopped < 0)
     colockp_json_null(json, "stopped");
   else
@@ -323,6 +345,10 @@ const char *colock_report_json(colock_report *report) {
   write_entries(&json, "waiters", now, 1u << COLOCK_WAITER);
   write_entries(&json, "revoked", now, 1u << COLOCK_REVOKED);
   write_forced(&json, now);
+  colockp_json_open(&json, "usual_hold_ms", '{');
+  number_or_null(&json, "shared", rounded_up_ms(now->usual_ns[0]));
+  number_or_null(&json, "exclusive", rounded_up_ms(now->usual_ns[1]));
+  colockp_json_close(&json, '}');
   colockp_json_close(&json, '}');
   report->json = colockp_json_take(&json);
   if (!report->json) {

@@ -56,7 +56,7 @@ int colock_hold_fd(colock_hold *hold) {
   if (hold->events.fd >= 0)
     return hold->events.fd;
   if (hold->region && !hold->slot)
-    return -colockp_fail(COLOCK_EACCES, EACCES, "%s: we may only read it: nobody tells us of waiters",
+    return -colockp_fail(COLOCK_EACCES, EACCES, "%s: it may only be read, so nobody tells us of waiters",
                          hold->region->escaped);
   if (hold->region && (code = colockp_helper_start(lock, false)) != 0)
     return -code;

@@ -101,6 +101,7 @@ static bool sleep_a_while(colock *lock, struct colockp_region *region, uint32_t 
 static void *run(void *arg) {
   colock *lock = arg;
   int64_t tick_ns = colockp_now_ns() + TICK_NS;
+  uint32_t forks = colockp_fork_count();
   bool idle = false;
   while (!atomic_load(&lock->cache.ending)) {
     struct colockp_region *region = present_region(lock);
@@ -108,6 +109,10 @@ static void *run(void *arg) {
     bool again = true, blind = !region->header;
     if (atomic_load(&lock->region) == region) { /* who replaces it recalls after that */
       int64_t next_ns = look(lock, region, &tick_ns);
+      if (colockp_fork_count() != forks) { /* a suspend forked and came back in the child, whose only thread we are */
+        colockp_region_unref(region);
+        return NULL;
+      }
       again = atomic_load(&lock->cache.ending) || sleep_a_while(lock, region, seen, next_ns, tick_ns, &idle);
     }
     colockp_region_unref(region);
@@ -138,7 +143,7 @@ static int fail_to_start(const colock *lock, int error, bool say) {
                 "error=%s message=\"cannot start the thread that lets go of kept locks, so none is kept\"",
                 colockp_quote(why, sizeof why, strerror(error)));
   return colockp_fail(error == ENOMEM ? COLOCK_ENOMEM : COLOCK_ESYSTEM, error,
-                      "%s: cannot start the thread that looks after kept locks: %s", lock->path, strerror(error));
+                      "%s: cannot start the thread that looks after kept locks: %s", lock->escaped, strerror(error));
 }
 
 int colockp_helper_start(colock *lock, bool patient) {
@@ -175,6 +180,7 @@ void colockp_helper_forget(colock *lock) {
   atomic_store(&cache->attention, 0);
   atomic_store(&cache->events, 0);
   atomic_store(&cache->look_ns, 0);
-  atomic_store(&lock->lanes, 0);
+  if (lock->region)
+    atomic_store(&lock->region->lanes, 0);
   cache->retry_ns = 0;
 }

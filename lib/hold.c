@@ -60,8 +60,9 @@ static bool keep(colock_hold *hold) {
 int colock_release(colock_hold *hold) {
   if (!hold)
     return colockp_fail(COLOCK_EINVAL, 0, "the hold must not be NULL");
+  uint32_t forks = colockp_fork_count();
   colockp_event_end(hold);
-  if (hold->forks != colockp_fork_count()) {
+  if (hold->forks != forks) {
     int forked = fail_forked(hold);
     colockp_lock_put(hold);
     return forked;
@@ -119,9 +120,13 @@ int colock_recovered(colock_hold *hold) {
 }
 
 int colock_hold_id(const colock_hold *hold, char *text, size_t size) {
-  int length = snprintf(text, size, "%u:%llu:%u", (unsigned)hold->number, (unsigned long long)hold->activity.hold_id,
-                        (unsigned)hold->activity.generation);
-  return length < 0 || (size_t)length >= size ? colockp_fail(COLOCK_EINVAL, 0, "no room for the hold's id") : 0;
+  char id[48]; /* three numbers of 10, 20 and 10 digits at most */
+  int length = snprintf(id, sizeof id, "%u:%llu:%u", (unsigned)hold->number,
+                        (unsigned long long)hold->activity.hold_id, (unsigned)hold->activity.generation);
+  if ((size_t)length >= size)
+    return colockp_fail(COLOCK_EINVAL, 0, "no room for the hold's id: it takes %d bytes", length + 1);
+  memcpy(text, id, (size_t)length + 1);
+  return 0;
 }
 
 int colock_with(colock *lock, int mode, int (*operation)(void *arg), void *arg, int *result) {

@@ -110,40 +110,30 @@ static void learn_facts(void) { /* under facts_mutex */
   atomic_store_explicit(&facts_known, true, memory_order_release);
 }
 
-void colockp_identity_get(struct colockp_identity *identity) {
+static const struct colockp_identity *get_facts(void) {
   if (!atomic_load_explicit(&facts_known, memory_order_acquire)) {
     pthread_mutex_lock(&facts_mutex);
     learn_facts();
     pthread_mutex_unlock(&facts_mutex);
   }
-  *identity = facts;
+  return &facts;
+}
+
+void colockp_identity_get(struct colockp_identity *identity) {
+  *identity = *get_facts();
   identity->pid = (int32_t)getpid();
   identity->uid = (uint32_t)geteuid();
 }
 
-/* As read_text, for what is read while other threads may fork: a child has no use for the descriptor. */
-static void read_unshared(const char *path, char *out, size_t size) {
-  struct colockp_fd file;
-  ssize_t length = -1;
-  if (colockp_fd_open(&file, true, AT_FDCWD, path, O_RDONLY | O_NOCTTY, 0) == 0) {
-    do
-      length = colockp_system.pread(file.fd, out, size - 1, 0);
-    while (length < 0 && errno == EINTR);
-    colockp_fd_close(&file);
-  }
-  out[length > 0 ? length : 0] = '\0';
-}
-
 int colockp_process_stopped(const struct colockp_identity *identity) {
-  struct colockp_identity here;
+  const struct colockp_identity *here = get_facts();
   char path[40], text[1024], state;
   int kept = errno;
-  colockp_identity_get(&here);
   if (identity->pid <= 0 || identity->start_ticks == 0 || identity->boot_id[0] == '\0' ||
-      identity->pid_namespace != here.pid_namespace || strcmp(identity->boot_id, here.boot_id) != 0)
+      identity->pid_namespace != here->pid_namespace || strcmp(identity->boot_id, here->boot_id) != 0)
     return -1;
   snprintf(path, sizeof path, "/proc/%d/stat", (int)identity->pid);
-  read_unshared(path, text, sizeof text);
+  colockp_read_unshared(path, text, sizeof text);
   errno = kept;
   if (start_ticks(text, &state) != identity->start_ticks || strchr("ZXx", state)) /* these are gone but for the pid */
     return -1;

@@ -40,14 +40,19 @@ static int unlock(colock_hold *seat) {
   return colockp_fail(COLOCK_ESYSTEM, error, "%s: cannot unlock: %s", seat->region->escaped, strerror(error));
 }
 
+/* Not one that was forced out since it got LANE: those of the next generation may be counted already. */
 static void count(colock_hold *seat) {
-  uint64_t generation = seat->activity.generation, lanes = atomic_load(&seat->lock->lanes), more;
+  uint32_t generation = seat->activity.generation, newest;
+  uint64_t lanes = atomic_load(&seat->region->lanes), more;
   if (seat->counted == generation)
     return;
-  do
-    more = lanes >> 32 == generation ? lanes + 1 : generation << 32 | 1;
-  while (!atomic_compare_exchange_weak(&seat->lock->lanes, &lanes, more));
-  seat->counted = (uint32_t)generation;
+  do {
+    newest = (uint32_t)(lanes >> 32);
+    if (newest && (int32_t)(generation - newest) < 0)
+      return;
+    more = newest == generation ? lanes + 1 : (uint64_t)generation << 32 | 1;
+  } while (!atomic_compare_exchange_weak(&seat->region->lanes, &lanes, more));
+  seat->counted = generation;
 }
 
 bool colockp_lane_uncount(colock_hold *seat) {
@@ -55,11 +60,11 @@ bool colockp_lane_uncount(colock_hold *seat) {
   seat->counted = 0;
   if (!generation)
     return false;
-  lanes = atomic_load(&seat->lock->lanes);
+  lanes = atomic_load(&seat->region->lanes);
   do
     if (lanes >> 32 != generation)
       return false;
-  while (!atomic_compare_exchange_weak(&seat->lock->lanes, &lanes, lanes - 1));
+  while (!atomic_compare_exchange_weak(&seat->region->lanes, &lanes, lanes - 1));
   return (uint32_t)lanes == 1;
 }
 

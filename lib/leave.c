@@ -2,7 +2,7 @@
  *
  * Order: suspend, with the writer's mark set, so that who dies in it is found; the mark goes; LANE is unlocked; the
  * file is looked at. A hold that was forced out, or whose file was lost, does not suspend: what it would write belongs
- * to somebody else by now. */
+ * to somebody else by now. In a child that a suspend has forked all words are the parent's, which is still at it. */
 #include "leave.h"
 #include "clock.h"
 #include "error.h"
@@ -17,7 +17,7 @@
 #define LOOK_AGAIN_NS INT64_C(100000)
 
 const char *colockp_hold_path(const colock_hold *hold) {
-  return hold->region ? hold->region->escaped : hold->lock->path;
+  return hold->region ? hold->region->escaped : hold->lock->escaped;
 }
 
 int colockp_hold_present(const colock_hold *hold) {
@@ -45,6 +45,8 @@ static bool leaves(colock_hold *hold) {
          !hold->lost && colockp_seat_look(hold) == 0;
 }
 
+static bool is_ours(const colock_hold *hold) { return hold->forks == colockp_fork_count(); }
+
 /* What the lock guards is put in order. False: that failed, so whoever comes next is to find
  * the mark of a writer that died. */
 static bool suspend(colock_hold *hold) {
@@ -59,6 +61,8 @@ static bool suspend(colock_hold *hold) {
   pthread_mutex_lock(&lock->suspending);
   colockp_trace_suspend(hold);
   int value = lock->suspend(lock->suspend_arg);
+  if (!is_ours(hold))
+    return false; /* in the child the mutex began anew */
   pthread_mutex_unlock(&lock->suspending);
   colockp_trace_suspended(hold, value);
   return value == 0;
@@ -69,6 +73,9 @@ int colockp_hold_end(colock_hold *hold) {
   bool kept = hold->activity.state == COLOCKP_CACHED, inherited = hold->file.inherited, whole = true;
   if (code == 0 && !inherited && leaves(hold)) {
     whole = suspend(hold);
+    if (!is_ours(hold))
+      return colockp_fail(COLOCK_EFORKED, 0, "%s: the lock belongs to the parent process, whose suspend has forked",
+                          colockp_hold_path(hold));
     code = colockp_hold_present(hold); /* it may have taken long */
   }
   if (code == 0 && hold->activity.mode == COLOCK_EXCLUSIVE)

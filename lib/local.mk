@@ -80,6 +80,7 @@ libcolockp_la_SOURCES = \
   %D%/stats.h \
   %D%/stats_read.c \
   %D%/stats_reset.c \
+  %D%/stopped.c \
   %D%/store.c \
   %D%/stuck.c \
   %D%/stuck.h \
@@ -94,6 +95,8 @@ libcolockp_la_SOURCES = \
   %D%/trace.c \
   %D%/trace.h \
   %D%/upgrade.c \
+  %D%/usual.c \
+  %D%/usual.h \
   %D%/utf8.c \
   %D%/utf8.h \
   %D%/version.c \

@@ -48,6 +48,7 @@ static int open_path(colock **out, char *path, const colock_config *config) {
   }
   memset(lock, 0, sizeof *lock);
   lock->path = path;
+  colockp_escape(lock->escaped, sizeof lock->escaped, path);
   pthread_mutex_init(&lock->member.mutex, NULL);
   pthread_mutex_init(&lock->suspending, NULL);
   lock->member.in_child = in_child;
@@ -149,5 +150,5 @@ int colock_set_suspend(colock *lock, int (*suspend)(void *arg), void *arg) {
   }
   pthread_mutex_unlock(&lock->member.mutex);
   return used ? colockp_fail(COLOCK_EBUSY, 0, "%s: holds of it are in use or kept; release them first "
-                             "(colock_release_idle)", lock->path) : 0;
+                             "(colock_release_idle)", lock->escaped) : 0;
 }

@@ -7,6 +7,7 @@
 
 #include "alarm.h"
 #include "config.h"
+#include "error.h"
 #include "process.h"
 #include "seat.h"
 
@@ -62,9 +63,9 @@ struct colock {
   colockp_alarms alarms;            /* of those who sleep on their bells */
   int (*suspend)(void *arg);        /* constant while a seat is in use */
   void *suspend_arg;                /* the same */
-  _Atomic uint64_t lanes;           /* with a suspend: how many seats have LANE, below the generation in whose lane */
   pthread_mutex_t suspending;       /* one suspend at a time; nothing is waited for under it but that */
   struct colockp_cache cache;
+  char escaped[COLOCKP_ESCAPED_PATH]; /* the path for messages; constant after open */
 };
 
 /* The lock that a member is; NULL: it is something else. */
@@ -84,6 +85,9 @@ void colockp_lock_use(colock *lock, colock_hold *seat);
 int colockp_lock_seats(colock *lock, int64_t deadline_ns);
 /* The name leads to another file than `old`: open that. */
 int colockp_lock_refresh(colock *lock, const struct colockp_region *old, int64_t timeout_ns);
+/* So often it may be replaced while we get a seat and LANE on it; then: ETIMEDOUT with message. */
+#define COLOCKP_TURNS_MOST 100
+int colockp_lock_restless(const struct colockp_region *region);
 void colockp_free_seats(colock_hold *first);
 void colockp_lock_free(colock *lock);
 /* How long opening may wait for another process that lays the file out: timeout_ns, within bounds. */

@@ -33,8 +33,8 @@ int colockp_look_header(struct colockp_look *look) {
   case COLOCKP_BLANK:
     return colockp_fail(COLOCK_EFOREIGN, 0, "%s: empty, not a lock file yet; left untouched", look->path);
   case COLOCKP_FOREIGN:
-    return colockp_fail(COLOCK_EFOREIGN, 0, "%s: not a lock file: it has somebody else's content; left untouched",
-                        look->path);
+    return colockp_fail(COLOCK_EFOREIGN, 0,
+                        "%s: not a lock file: it has somebody else's content, so it is left untouched", look->path);
   case COLOCKP_NEWER:
     return colockp_fail(COLOCK_EVERSION, 0,
                         "%s: format %u, layout %08x; this colock knows format %u, layout %08x. Use the newer colock",
@@ -56,15 +56,28 @@ static int locks_elsewhere(const struct colockp_look *look) {
                       look->path, (unsigned long long)look->header.device, (unsigned long long)look->device);
 }
 
+static bool is_taken(const struct colockp_queue_entry *entry) {
+  return atomic_load(&entry->published) != COLOCKP_SEAT_FREE;
+}
+
+/* As many as there are, if the slots behind these are taken as these are. */
+static void expect(struct colockp_look *look, const struct colockp_queue_entry *chunk, uint32_t count, uint32_t left) {
+  size_t taken = 0;
+  for (uint32_t i = 0; i < count; i++)
+    taken += is_taken(&chunk[i]);
+  look->expected = look->into->count + taken + taken * left / count;
+}
+
 static int look_at_slots(struct colockp_look *look) {
   struct colockp_queue_entry chunk[QUEUE_CHUNK];
   for (uint32_t first = 0; first < look->into->slots_in_use; first += QUEUE_CHUNK) {
-    uint32_t count = look->into->slots_in_use - first;
-    count = count < QUEUE_CHUNK ? count : QUEUE_CHUNK;
+    uint32_t left = look->into->slots_in_use - first, count = left < QUEUE_CHUNK ? left : QUEUE_CHUNK;
     int64_t at = COLOCKP_AT_QUEUE + (int64_t)first * (int64_t)sizeof *chunk;
     int code = colockp_look_read(look, chunk, count * sizeof *chunk, at);
+    if (code == COLOCK_OK)
+      expect(look, chunk, count, left - count);
     for (uint32_t i = 0; code == COLOCK_OK && i < count; i++)
-      if (atomic_load(&chunk[i].published) != COLOCKP_SEAT_FREE)
+      if (is_taken(&chunk[i]))
         code = look->other_device ? locks_elsewhere(look) : colockp_look_slot(look, first + i, &chunk[i]);
     if (code != COLOCK_OK)
       return code;

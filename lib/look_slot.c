@@ -11,6 +11,7 @@
 #include <string.h>
 
 #define COPY_TRIES 10
+#define EXPECTED_MOST 4096u /* entries to make room for on a mere hint */
 #define SLOT_BYTES offsetof(struct colockp_slot, reserved0) /* what a report reads of a slot */
 
 struct colockp_slot_copy { /* the first SLOT_BYTES of a slot, as plain memory */
@@ -93,9 +94,12 @@ static int64_t age_since(const struct colockp_look *look, const colock_entry *en
   return age < 0 ? 0 : age;
 }
 
-static colock_entry *add_entry(struct colockp_snapshot *into) {
+static colock_entry *add_entry(const struct colockp_look *look) {
+  struct colockp_snapshot *into = look->into;
   if (into->count == into->room) {
     size_t room = into->room ? into->room * 2 : 8;
+    size_t expected = look->expected < EXPECTED_MOST ? look->expected : EXPECTED_MOST;
+    room = room < expected ? expected : room;
     colock_entry *entries = colockp_system.malloc(room * sizeof *entries);
     if (!entries)
       return NULL;
@@ -180,7 +184,7 @@ static int mode_of(const struct colockp_look *look, const struct colockp_activit
 static int add_slot(struct colockp_look *look, int role, uint32_t slot, const struct colockp_queue_entry *queue,
                     const struct colockp_slot_copy *copy, bool known) {
   uint64_t rank = atomic_load(&queue->rank);
-  colock_entry *entry = add_entry(look->into);
+  colock_entry *entry = add_entry(look);
   if (!entry)
     return no_memory(look);
   entry->role = role;
@@ -229,7 +233,7 @@ int colockp_look_slot(struct colockp_look *look, uint32_t slot, const struct col
 }
 
 int colockp_look_anonymous(const struct colockp_look *look) {
-  colock_entry *entry = add_entry(look->into);
+  colock_entry *entry = add_entry(look);
   if (!entry)
     return no_memory(look);
   entry->role = COLOCK_ANONYMOUS;

@@ -21,6 +21,7 @@ struct colockp_look { /* one look at the file */
   uint64_t phase;      /* decides where waiters stand, see colockp_rank_place */
   uint64_t pulse;      /* of all sequence words: another one says that some owner has written */
   uint32_t converting; /* a slot that says it has LANE, in the mode that it is not in; COLOCKP_NO_SLOT */
+  size_t expected; /* entries, as far as it can be told: a hint, so that a thousand are not copied ten times */
   struct colockp_snapshot *into;
 };
 

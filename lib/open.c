@@ -52,7 +52,7 @@ static int create(const struct opening *o) {
     colockp_log(region->verbosity, COLOCKP_INFO, region->path, "created", "slots=%u", COLOCKP_SLOTS_MIN);
   if (error == 0 || error == EEXIST || error == EAGAIN || error == ESTALE)
     return AGAIN;
-  return colockp_region_fail(region, error, "create");
+  return colockp_region_fail(region, error, "create it");
 }
 
 /* Blank, damaged or rebooted: bring it in order, wait for whoever is at it, or say why not. */
@@ -120,8 +120,9 @@ static int accept(struct opening *o) {
   if (error)
     return colockp_region_fail(region, error, "read");
   if (condition == COLOCKP_FOREIGN)
-    return colockp_fail(COLOCK_EFOREIGN, 0, "%s: has somebody else's content, so left untouched; choose another name",
-                        region->escaped);
+    return colockp_fail(COLOCK_EFOREIGN, 0,
+                        "%s: not a lock file: it has somebody else's content, so it is left untouched; choose another "
+                        "name", region->escaped);
   if (condition == COLOCKP_NEWER)
     return colockp_fail(COLOCK_EVERSION, 0,
                         "%s: format %u, layout %08x; this colock knows format %u, layout %08x. Use the newer colock, "
@@ -162,7 +163,7 @@ static int turn(struct opening *o) {
     if (errno == ENOENT && (o->flags & COLOCKP_CREATE))
       return create(o);
     return errno == ENOENT ? colockp_fail(COLOCK_ENOENT, errno, "%s: no such file", region->escaped)
-                           : colockp_region_fail(region, errno, "find");
+                           : colockp_region_fail(region, errno, "look for it");
   }
   if (!S_ISREG(st.st_mode))
     return refuse_kind(region, st.st_mode);
@@ -175,7 +176,7 @@ static int turn(struct opening *o) {
   if (error == ENOENT || error == ELOOP || error == ENXIO)
     return AGAIN;
   if (error)
-    return colockp_region_fail(region, error, "open");
+    return colockp_region_fail(region, error, "open it");
   int code = accept(o);
   if (code == AGAIN)
     colockp_fd_close(&region->file);

@@ -11,14 +11,13 @@
 /* Opening may meet another process that lays the file out. It gets this long at least, and at most. */
 #define OPEN_LEAST_NS INT64_C(200000000)
 #define OPEN_MOST_NS  INT64_C(5000000000)
-#define TURNS_MOST    100 /* how often a file may be replaced while we get a seat on it */
 
 int64_t colockp_open_deadline(int64_t ns) {
   ns = ns < OPEN_LEAST_NS ? OPEN_LEAST_NS : ns > OPEN_MOST_NS ? OPEN_MOST_NS : ns;
   return colockp_time_add(colockp_now_ns(), ns);
 }
 
-static int fail_restless(const struct colockp_region *region) {
+int colockp_lock_restless(const struct colockp_region *region) {
   return colockp_fail(COLOCK_ETIMEDOUT, 0, "%s: is being deleted or replaced again and again", region->escaped);
 }
 
@@ -62,8 +61,8 @@ int colockp_lock_seats(colock *lock, int64_t deadline_ns) {
     colock_hold *seat;
     int code = colockp_seat_claim(lock->region, lock->label, deadline_ns, &seat);
     if (code == COLOCK_ELOST) {
-      code = ++turns < TURNS_MOST ? colockp_lock_refresh(lock, lock->region, lock->settings.timeout_ns)
-                                  : fail_restless(lock->region);
+      code = ++turns < COLOCKP_TURNS_MOST ? colockp_lock_refresh(lock, lock->region, lock->settings.timeout_ns)
+                                          : colockp_lock_restless(lock->region);
       i = -1;
     } else if (code == 0) {
       colockp_lock_use(lock, seat);
@@ -102,7 +101,8 @@ int colockp_lock_take(colock *lock, int64_t timeout_ns, colock_hold **out) {
     if (!seat) {
       int code = colockp_seat_claim(region, lock->label, colockp_open_deadline(timeout_ns), &seat);
       if (code == COLOCK_ELOST)
-        code = ++turns < TURNS_MOST ? colockp_lock_refresh(lock, region, timeout_ns) : fail_restless(region);
+        code = ++turns < COLOCKP_TURNS_MOST ? colockp_lock_refresh(lock, region, timeout_ns)
+                                            : colockp_lock_restless(region);
       colockp_region_unref(region);
       if (code)
         return code;

@@ -135,6 +135,20 @@ int colockp_fd_open(struct colockp_fd *fd, bool own, int directory, const char *
   return error;
 }
 
+void colockp_read_unshared(const char *path, char *out, size_t size) {
+  ssize_t length = -1;
+  pthread_mutex_lock(&fork_lock);
+  int fd = colockp_system.openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC | O_NOCTTY, 0);
+  if (fd >= 0) {
+    do
+      length = colockp_system.pread(fd, out, size - 1, 0);
+    while (length < 0 && errno == EINTR);
+    colockp_system.close(fd);
+  }
+  pthread_mutex_unlock(&fork_lock);
+  out[length > 0 ? length : 0] = '\0';
+}
+
 int colockp_fd_make(struct colockp_fd *fd, int (*make)(void)) {
   pthread_mutex_lock(&fork_lock);
   int error = enter(fd, true, above_two(make()));

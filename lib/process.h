@@ -1,8 +1,8 @@
 /* process.h - what belongs to the whole process: descriptors that a forked child must close, and fork itself.
  *
- * The fork lock is taken by fork's prepare handler, and elsewhere only around open+register, close, and walks of the
- * lists below: never while waiting. Order: fork lock, then the members' mutexes. Who holds a member's mutex takes no
- * fork lock.
+ * The fork lock is taken by fork's prepare handler, and elsewhere only around open+register, close, open+read+close,
+ * and walks of the lists below: never while waiting. Order: fork lock, then the members' mutexes. Who holds a member's
+ * mutex takes no fork lock.
  */
 #ifndef COLOCKP_PROCESS_H
 #define COLOCKP_PROCESS_H
@@ -29,6 +29,9 @@ int colockp_fd_make(struct colockp_fd *fd, int (*make)(void));
 void colockp_fd_close(struct colockp_fd *fd);
 /* Whether children keep it, across exec too. 0 or an errno. */
 int colockp_fd_inherit(struct colockp_fd *fd, bool on);
+
+/* The start of a small file, ended with NUL; "" if it cannot be read. No forked child gets a copy of the descriptor. */
+void colockp_read_unshared(const char *path, char *out, size_t size);
 
 /* What has a mutex that a fork must not catch half way: an opened lock. */
 struct colockp_member {

@@ -42,6 +42,8 @@ static int open_directory(struct colockp_region *region, const struct colockp_re
     return colockp_fail(COLOCK_ENOMEM, 0, "%s: out of memory", region->escaped);
   int error = colockp_fd_open(&region->directory, false, AT_FDCWD, directory, O_PATH | O_DIRECTORY, 0);
   colockp_system.free(directory);
+  if (error == ENOENT)
+    return colockp_fail(COLOCK_ENOENT, error, "%s: its directory does not exist; create it first", region->escaped);
   return error ? colockp_region_fail(region, error, "open its directory") : 0;
 }
 
@@ -151,7 +153,7 @@ int colockp_region_named(const struct colockp_region *region) {
     if (errno == EACCES) /* privileges were dropped since: we cannot tell; a deleted file still shows by its links */
       return 0;
     return errno == ENOENT ? colockp_fail(COLOCK_ELOST, 0, "%s: the lock file was deleted or renamed", region->escaped)
-                           : colockp_region_fail(region, errno, "find");
+                           : colockp_region_fail(region, errno, "look for it");
   }
   if (st.st_dev != region->device || st.st_ino != region->inode)
     return colockp_fail(COLOCK_ELOST, 0, "%s: the lock file was replaced by another", region->escaped);

@@ -39,6 +39,7 @@ struct colockp_region {
   struct colockp_header *header;     /* mapped, with queue and bells behind it */
   struct colockp_queue_entry *queue;
   _Atomic uint32_t *bells;
+  _Atomic uint64_t lanes;            /* of a lock with a suspend: how many seats have LANE, below its generation */
   struct colockp_watched watch;
   void (*_Atomic gone)(struct colockp_region *region); /* NULL, or called before it is unmapped: for watch.c */
 };

@@ -4,6 +4,7 @@
 #include "look.h"
 #include "process.h"
 #include "system.h"
+#include "usual.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,7 +25,7 @@ int colockp_report_new(colock_report **report, const char *path) {
   }
   memset(made, 0, sizeof *made);
   made->path = memcpy(copy, path, size);
-  made->now.forced_age_ns = -1;
+  made->now.forced_age_ns = made->now.usual_ns[0] = made->now.usual_ns[1] = -1;
   made->file.fd = -1;
   *report = made;
   return COLOCK_OK;
@@ -80,9 +81,13 @@ int colockp_report_fill(colock_report *report, int fd) {
     drop(&fresh);
     return code;
   }
+  colockp_usual_read(fresh.usual_ns, fd, escaped);
   put_in_order(&fresh);
   drop(&report->now);
   report->now = fresh;
+  memset(&report->asked, 0, sizeof report->asked);
+  for (size_t i = 0; i < fresh.count; i++)
+    fresh.entries[i].asked = &report->asked;
   if (report->json)
     colockp_system.free(report->json);
   report->json = NULL;
@@ -139,13 +144,13 @@ int colockp_report_open(struct colockp_fd *file, const char *path, const char *e
     return colockp_fail(COLOCK_EINVAL, 0, "the path of the lock file is empty");
   /* Looked at before it is opened: opening a FIFO or a device would already do something to it. */
   if (colockp_system.fstatat(AT_FDCWD, path, &st, AT_SYMLINK_NOFOLLOW) != 0)
-    return fail_errno(escaped, errno, "find");
+    return fail_errno(escaped, errno, "look for it");
   if (!S_ISREG(st.st_mode))
     return refuse_kind(escaped, st.st_mode);
   const int flags = O_RDONLY | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK;
   int error = colockp_fd_open(file, false, AT_FDCWD, path, flags, 0);
   if (error)
-    return fail_errno(escaped, error, "open");
+    return fail_errno(escaped, error, "open it");
   if (colockp_system.fstat(file->fd, &st) == 0 && !S_ISREG(st.st_mode)) /* replaced in between */
     return refuse_kind(escaped, st.st_mode);
   return COLOCK_OK;

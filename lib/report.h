@@ -14,6 +14,13 @@
 
 #define COLOCKP_NO_SLOT UINT32_MAX
 
+/* The entries for which it was asked last whether their processes are stopped, by pid; in the low bits of each, the
+ * answer + 1. Several threads may ask. */
+#define COLOCKP_ASKED 32
+struct colockp_asked {
+  _Atomic uintptr_t last[COLOCKP_ASKED];
+};
+
 struct colock_entry {
   int role;
   int mode;               /* held, or waited for; 0: unknown */
@@ -29,6 +36,7 @@ struct colock_entry {
   int64_t inherited_pid;  /* the process that a hold was passed on to; 0: none */
   struct colockp_activity activity;
   struct colockp_identity identity;
+  struct colockp_asked *asked; /* the report's; NULL: none */
   char token_text[24];    /* of an exclusive hold; else "" */
   char purpose[COLOCKP_PURPOSE_SIZE];
 };
@@ -44,6 +52,7 @@ struct colockp_snapshot {
   uint64_t last_token;
   uint64_t abandoned;
   int64_t forced_age_ns; /* -1: never forced */
+  int64_t usual_ns[2];   /* how long shared, exclusive holds last as a rule; -1: not known */
   struct colockp_forced forced;
 };
 
@@ -52,6 +61,7 @@ struct colock_report {
   char *path;
   char *json; /* NULL until asked for */
   struct colockp_snapshot now;
+  struct colockp_asked asked; /* of `now` */
 };
 
 /* The live holder that is in the way of a lock of some mode. */
@@ -82,6 +92,10 @@ bool colockp_report_holder(const colock_report *report, int mode, struct colockp
 /* The same but for the one with slot `own`: whom an upgrade of that one's hold has to wait for. */
 bool colockp_report_other_holder(const colock_report *report, int mode, uint32_t own, struct colockp_holder *holder);
 
+/* Is its process stopped? 1, 0, -1: not known. As of this moment, or of the moment when it was asked for another entry
+ * of that process, before this one in the report. */
+int colockp_entry_stopped(const colock_entry *entry);
+
 /* Does slot `slot` hold, at this moment and in this generation, by hold `hold_id`? 1, 0, or -COLOCK_ code. */
 int colockp_report_holds(int fd, uint32_t slot, uint32_t generation, uint64_t hold_id, const char *escaped_path);
 
@@ -91,10 +105,10 @@ char *colockp_describe(const colock_entry *entry, char *out, size_t size);
 #define COLOCKP_DESCRIBED 768 /* room for a description; a long purpose is cut */
 
 /* What keeps the one with slot `own` (COLOCKP_NO_SLOT: somebody without) from a lock of that mode, for messages: "held
- * by migrate[5120] (...) and 2 others"; "free, but backup[5200] (...) waits ahead". False: nothing is to be seen any
- * more, and out is untouched. */
+ * by migrate[5120] (...) and 2 others; usually under 40ms"; "free, but backup[5200] (...) waits ahead". False: nothing
+ * is to be seen any more, and out is untouched. */
 bool colockp_in_the_way(const colock_report *report, int mode, uint32_t own, char *out, size_t size);
-#define COLOCKP_IN_THE_WAY (COLOCKP_DESCRIBED + 64)
+#define COLOCKP_IN_THE_WAY (COLOCKP_DESCRIBED + 96)
 
 /* An age for people, cut to two units: 2m5s, 41s, 340ms; "?" if negative. Returns out. */
 char *colockp_age(char *out, size_t size, int64_t ns);

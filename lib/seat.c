@@ -8,6 +8,7 @@
 #include "range.h"
 #include "stats.h"
 #include "system.h"
+#include "trace.h"
 
 #include <errno.h>
 #include <string.h>
@@ -113,8 +114,9 @@ static void move_in(struct colock_hold *seat, const char *label) {
   _Static_assert(offsetof(struct colockp_activity, hold_id) % 8 == 0, "hold_id is a word");
   uint64_t hold_id =
       atomic_load_explicit(&slot->activity[offsetof(struct colockp_activity, hold_id) / 8], memory_order_relaxed);
+  bool waited = atomic_load_explicit(&seat->region->queue[seat->number].rank, memory_order_relaxed) != 0;
   colockp_queue_clear(seat->region, seat->number);
-  colockp_stats_moved_in(seat);
+  bool held = colockp_stats_moved_in(seat);
   memset(&seat->activity, 0, sizeof seat->activity);
   seat->activity.hold_id = hold_id;
   colockp_identity_get(&identity);
@@ -125,6 +127,8 @@ static void move_in(struct colock_hold *seat, const char *label) {
   store_activity(slot, &seat->activity);
   store_words(slot->identity, &identity, sizeof identity);
   end_write(slot);
+  if (waited || held)
+    colockp_trace_reap(seat->region, seat->number, held);
 }
 
 /* The map is made through the region's descriptor: the seat's own, which carries locks, must be free to die. */

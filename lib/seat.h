@@ -29,7 +29,7 @@ struct colock_hold {
   _Atomic uint64_t thread;           /* whose blocking acquire got it; 0: none, or detached */
   uint64_t last_token;
   uint64_t abandoned;                /* the abandoned word as seen at the grant */
-  uint32_t counted;                  /* the generation for which it is among the lock's lanes; 0: it is not */
+  uint32_t counted;                  /* the generation for which it is among the region's lanes; 0: it is not */
   struct colockp_cell *cell;         /* reserved for it since it was kept first; NULL: none */
   int64_t lane_since_ns;             /* monotonic: when LANE was got */
   int64_t wall_ahead_ns;             /* CLOCK_REALTIME - CLOCK_MONOTONIC, then */

@@ -53,8 +53,9 @@ void colockp_stats_waited(const struct colock_hold *seat, int mode, int64_t sinc
 /* An acquire, an upgrade or a yield ended without success. */
 void colockp_stats_failed(const struct colock_hold *seat, int code);
 
-/* The seat has got a slot: did its last owner die holding? Before the slot's words are overwritten. */
-void colockp_stats_moved_in(const struct colock_hold *seat);
+/* The seat has got a slot: true, and counted, if its last owner died holding a shared lock. Before the slot's words are
+ * overwritten. */
+bool colockp_stats_moved_in(const struct colock_hold *seat);
 /* The mark of a writer has been taken away: did it die, or was it forced out? */
 void colockp_stats_buried(struct colockp_region *region, uint64_t token);
 /* Before the generation is changed, and after. */

@@ -16,7 +16,7 @@ static int reset_guarded(struct colockp_region *region, int64_t deadline_ns) {
   int error = colockp_fd_open(&file, true, region->directory.fd, region->name,
                               O_RDWR | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK, 0);
   if (error)
-    return colockp_region_fail(region, error, "open");
+    return colockp_region_fail(region, error, "open it");
   int code = 0;
   if (colockp_system.fstat(file.fd, &st) != 0)
     code = colockp_region_fail(region, errno, "look at it");

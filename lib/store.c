@@ -60,8 +60,7 @@ struct task {
 enum { AGAIN = -1 }; /* nothing has happened: another hold is needed, of the task's mode */
 
 static int fail(const colock_store *store, int code, const char *text) {
-  char path[COLOCKP_ESCAPED_PATH];
-  return colockp_fail(code, 0, "%s: %s", colockp_escape(path, sizeof path, store->lock->path), text);
+  return colockp_fail(code, 0, "%s: %s", store->lock->escaped, text);
 }
 
 static bool forked(const colock_store *store) { return store->forks != colockp_fork_count(); }
@@ -340,6 +339,7 @@ int colock_store_open(colock_store **store, colock *lock, const colock_store_ops
   struct task task = { .value = 0 };
   colock_store *made = NULL;
   colock_hold *hold;
+  colockp_fork_count();
   int code = new_store(&made, lock, ops, context);
   if (code)
     return code;

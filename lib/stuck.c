@@ -19,7 +19,7 @@ static bool reap(struct colock_hold *seat, uint32_t slot) {
   atomic_store_explicit(&seat->region->queue[slot].published, COLOCKP_SEAT_FREE, memory_order_relaxed);
   colockp_range_unlock(fd, COLOCKP_BYTE_SLOT + slot, 1);
   if (waited) /* else another was faster */
-    colockp_trace_reap(seat->region, slot);
+    colockp_trace_reap(seat->region, slot, false);
   return true;
 }
 

@@ -15,7 +15,6 @@
 #include <string.h>
 
 #define READ_TRIES 10
-#define FEW        20 /* holds that say nothing about what is usual */
 
 #define SLOT_BYTES (offsetof(struct colockp_slot, statistics) + sizeof(struct colockp_statistics))
 
@@ -200,20 +199,4 @@ int64_t colockp_timed_percentile(const struct colockp_timed *timed, const struct
   int64_t most_ns = colockp_bucket((uint64_t)peak->ns) >= last ? peak->ns : last > 0 ? colockp_bucket_end(last - 1) : 0;
   int64_t end_ns = colockp_bucket_end(bucket);
   return per_cent == 100 || end_ns > most_ns ? most_ns : end_ns;
-}
-
-int64_t colockp_usual_hold_ns(int fd, int mode, const char *escaped_path) {
-  struct colockp_totals totals;
-  if (colockp_totals_read(&totals, fd, escaped_path) != 0)
-    return -1;
-  const struct colockp_timed *shared = &totals.counted.times[COLOCKP_T_HOLDS];
-  struct colockp_timed *timed = &totals.counted.times[COLOCKP_T_HOLDS + 1];
-  struct colockp_peak *peak = &totals.peaks[COLOCKP_T_HOLDS + 1];
-  if (mode == COLOCK_EXCLUSIVE) { /* these keep it waiting too */
-    for (unsigned i = 0; i < COLOCKP_BUCKETS; i++)
-      timed->buckets[i] += shared->buckets[i];
-    if (totals.peaks[COLOCKP_T_HOLDS].ns > peak->ns)
-      *peak = totals.peaks[COLOCKP_T_HOLDS];
-  }
-  return colockp_timed_count(timed) < FEW ? -1 : colockp_timed_percentile(timed, peak, 90);
 }

@@ -45,10 +45,6 @@ uint64_t colockp_timed_count(const struct colockp_timed *timed);
  * the peak itself, or where its bucket begins if it is not known. */
 int64_t colockp_timed_percentile(const struct colockp_timed *timed, const struct colockp_peak *peak, unsigned per_cent);
 
-/* How long those holds last that keep a lock of that mode waiting: nine of ten not longer. -1: too few were counted to
- * tell, or they cannot be read. */
-int64_t colockp_usual_hold_ns(int fd, int mode, const char *escaped_path);
-
 /* Under GUARD: what was counted until now counts no more. As colockp_totals_read; ENOSPC, ESYSTEM. */
 int colockp_totals_reset(struct colockp_region *region);
 

@@ -107,8 +107,8 @@ void colockp_tell_recalled(const colock_hold *seat, int64_t unused_ns) {
               mode_of((int)seat->activity.mode), MS(unused_ns));
 }
 
-void colockp_trace_reap(const struct colockp_region *region, uint32_t slot) {
+void colockp_trace_reap(const struct colockp_region *region, uint32_t slot, bool held) {
   COLOCKP_PROBE2(reap, region->path, slot);
   colockp_log(region->verbosity, COLOCKP_INFO, region->path, "reaped",
-              "slot=%u message=\"a waiter died in line\"", (unsigned)slot);
+              "slot=%u message=\"%s\"", (unsigned)slot, held ? "a reader died holding" : "a waiter died in line");
 }

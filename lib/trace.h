@@ -60,7 +60,7 @@ void colockp_trace_suspended(const colock_hold *hold, int value);
 /* What was kept, unused for so long, was let go because somebody waits. */
 void colockp_tell_recalled(const colock_hold *seat, int64_t unused_ns);
 
-/* Somebody died in line, in that slot. */
-void colockp_trace_reap(const struct colockp_region *region, uint32_t slot);
+/* Somebody died in that slot: holding (shared; of writers the mark tells), or in line. */
+void colockp_trace_reap(const struct colockp_region *region, uint32_t slot, bool held);
 
 #endif

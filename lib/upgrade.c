@@ -114,7 +114,7 @@ int colock_upgrade(colock_hold *hold, int64_t timeout_ms) {
     return 0;
   }
   if (hold->region->read_only)
-    return colockp_fail(COLOCK_EACCES, EACCES, "%s: we may only read it, so shared locks alone can be had",
+    return colockp_fail(COLOCK_EACCES, EACCES, "%s: it may only be read, so it gives shared locks alone",
                         colockp_hold_path(hold));
   colock_request_init(&request, sizeof request, COLOCK_EXCLUSIVE);
   code = upgrade(hold, &request, timeout_ns);
@@ -206,8 +206,8 @@ int colock_yield(colock_hold *hold, int64_t timeout_ms) {
     code = colockp_seat_reopen(hold);
   if (code == 0)
     code = get_back(hold, &request, timeout_ns);
-  if (code == 0)
-    return 0;
+  if (code == 0 || code == COLOCK_EFORKED) /* in the child of a suspend: the hold is the parent's */
+    return code;
   colockp_stats_failed(hold, code);
   hold->ended = code;
   atomic_store_explicit(&hold->thread, 0, memory_order_relaxed);

@@ -23,8 +23,9 @@
 #define LATE_NS        INT64_C(120000)    /* how late a timer may wake us, about */
 #define WATCH_AFTER_NS COLOCKP_TURN_NS
 #define FIRST_DELAY_NS INT64_C(1000000)
-#define CHECK_MOST_NS  INT64_C(10000000000)
-#define LOOKERS        16                 /* how many in line look each time who is dead; those behind, now and then */
+#define CHECK_MOST_NS  INT64_C(60000000000)
+#define SIGNAL_NS      INT64_C(10000000000) /* how long a signal that came just before we slept may go unnoticed */
+#define NEAR           16                 /* so many in line look after the others often: all before them may die */
 #define MOMENT_NS      INT64_C(20000000)  /* what a try gives those in line to take a free lock */
 #define GRACE_LEAST_NS INT64_C(10000000)
 
@@ -152,7 +153,7 @@ static bool should_watch(const struct colockp_wait *w) {
   return COLOCKP_WATCHES && !w->watching && w->ahead.place < COLOCKP_WATCHERS;
 }
 
-/* Those further behind look less often: what they would find, those ahead of them find. */
+/* Those further behind look less often, and ever less: what they would find, those ahead of them find. */
 static int64_t next_check(const struct colockp_wait *w) {
   int64_t delay = w->lock->settings.retry_delay_ns, place = (int64_t)w->ahead.place + 1;
   if (!w->seat->slot) { /* nobody rings it: often at first, then less and less */
@@ -166,6 +167,8 @@ static int64_t next_check(const struct colockp_wait *w) {
   if (!COLOCKP_POLLS)
     return INT64_MAX;
   int64_t most = delay > CHECK_MOST_NS ? delay : CHECK_MOST_NS;
+  if (place > NEAR)
+    place *= place / NEAR;
   return colockp_time_add(w->now_ns, jitter(w, delay < most / place ? delay * place : most));
 }
 
@@ -182,8 +185,7 @@ static int look_after_others(struct colockp_wait *w) {
     return code;
   if (w->seat->slot && !first)
     colockp_recall_again(w->seat->region);
-  bool looks = first || w->ahead.place < LOOKERS || (w->key + (uint64_t)w->now_ns / 1000) % 8 == 0;
-  if (w->seat->slot && looks)
+  if (w->seat->slot)
     again |= colockp_stuck_look(&w->stuck, w->seat, w->mode, w->key, &w->ahead, w->now_ns, w->grace_ns);
   w->check_ns = next_check(w);
   return again ? ANOTHER : 0;
@@ -231,12 +233,14 @@ static void spin(struct colockp_wait *w, const _Atomic uint32_t *bell) {
 }
 
 static int sleep_on(struct colockp_wait *w, _Atomic uint32_t *word, uint32_t expected, int64_t until_ns) {
-  int64_t ns = least(until_ns - w->now_ns, CHECK_MOST_NS); /* without a limit a handled signal could go unnoticed */
+  bool interruptible = w->request->flags & COLOCK_INTERRUPTIBLE;
+  int64_t ns = until_ns - w->now_ns;
+  if (interruptible)
+    ns = least(ns, SIGNAL_NS);
   if (ns <= 0)
     return 0;
   struct timespec relative = { .tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000 };
-  if (colockp_system.futex_wait((uint32_t *)word, expected, &relative) != 0 && errno == EINTR &&
-      (w->request->flags & COLOCK_INTERRUPTIBLE))
+  if (colockp_system.futex_wait((uint32_t *)word, expected, &relative) != 0 && errno == EINTR && interruptible)
     return colockp_fail(COLOCK_EINTR, EINTR, "%s: interrupted by a signal", w->seat->region->escaped);
   return 0;
 }

@@ -92,8 +92,11 @@ static void *run(void *arg) {
   colock_wait *wait = arg;
   colock_hold *hold = NULL;
   int waiting = WAITING;
-  if (atomic_load(&wait->state) == STOPPED)
+  if (atomic_load(&wait->state) == STOPPED) {
+    colockp_trace_failed(wait->lock, wait->request.mode, 0,
+                         colockp_fail(COLOCK_ECANCELED, 0, "%s: the wait was canceled", wait->path));
     return NULL;
+  }
   int code = colockp_acquire(wait->lock, &wait->request, &wait->cancel, false, &hold);
   keep(wait, code, hold);
   if (atomic_compare_exchange_strong(&wait->state, &waiting, ENDED))

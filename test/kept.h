@@ -3,19 +3,13 @@
 #define COLOCK_TEST_KEPT_H
 
 #include "agent.h"
+#include "cache.h"
+#include "clock.h"
 #include "lock.h"
 #include "support.h"
-#include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/wait.h>
-
-/* What has to come true by itself, in other threads and processes. */
-#define await_that(condition) \
-  do { \
-    for (int64_t limit = test_now_ms() + 20000; !(condition); sched_yield()) \
-      ck_assert_msg(test_now_ms() < limit, "never: %s", #condition); \
-  } while (0)
 
 /* A lock whose `idle_timeout` is that. */
 static inline colock *kept_open(const char *path, const char *idle) {
@@ -41,6 +35,20 @@ static inline colock_hold *kept_try(colock *lock, int mode) {
 
 /* Keep it in that mode. */
 static inline void keep(colock *lock, int mode) { must(colock_release(kept_acquire(lock, mode))); }
+
+/* For so long, from now on, it may be used again though somebody waits: 1 ms would be too short for a test. */
+static inline int64_t lasts_ms(colock_hold *hold, int64_t ms) {
+  const int64_t end_ns = colockp_now_ns() + ms * 1000000;
+  hold->lane_since_ns = end_ns - COLOCKP_MINIMUM_NS;
+  return end_ns;
+}
+
+/* Keep it for who takes it again to find that its time is over. The thread goes by the cell, and sees time left. */
+static inline void keep_overdue(colock_hold *hold) {
+  lasts_ms(hold, 60000);
+  must(colock_release(hold));
+  lasts_ms(hold, -1000);
+}
 
 /* So many at once, and then all of them kept. */
 static inline void keep_many(colock *lock, int mode, int count) {
@@ -74,7 +82,7 @@ static inline struct agent *keeper_of(const char *path, const char *more, const 
   struct agent *agent = agent_start();
   int code = agent_call(agent, "open %s auto_release=true idle_timeout=1min %s", agent_word(path), more);
   ck_assert_msg(code == COLOCK_OK, "%s", agent->text);
-  ck_assert_int_eq(agent_call(agent, "acquire %s 5000", mode), COLOCK_OK);
+  ck_assert_int_eq(agent_call(agent, "acquire %s 20000", mode), COLOCK_OK);
   ck_assert_int_eq(agent_call(agent, "release %d", agent->hold), COLOCK_OK);
   return agent;
 }

@@ -11,8 +11,8 @@
 #
 # test/count adds up what they did: test/count . asan valgrind
 
-# Check suites, one for each room of lib/ and a few for what goes through all of them. test/test_x is built from test_x.c
-# by default, no more to say.
+# Check suites, one for each room of lib/ and a few for what goes through all of them. test/test_x is built from
+# test_x.c by default, no more to say.
 CHECK_SUITES = \
   %D%/test_acquire \
   %D%/test_alarm \
@@ -72,6 +72,7 @@ CHECK_SUITES = \
   %D%/test_totals \
   %D%/test_trace \
   %D%/test_upgrade \
+  %D%/test_usual \
   %D%/test_wait \
   %D%/test_waiting \
   %D%/test_watch
@@ -91,7 +92,8 @@ BUILD_TESTS = \
 TOOL_TESTS = \
   %D%/test_examples.sh
 
-EXTRA_DIST += $(BUILD_TESTS) $(TOOL_TESTS) %D%/count %D%/shell.sh %D%/helgrind.supp %D%/tsan.supp %D%/test_link.c %D%/yaml
+EXTRA_DIST += $(BUILD_TESTS) $(TOOL_TESTS) %D%/count %D%/shell.sh %D%/helgrind.supp %D%/tsan.supp %D%/test_link.c \
+  %D%/yaml
 
 # ---- how they are built and run ----
 if TESTS_ENABLED
@@ -112,7 +114,9 @@ endif
   %D%/fault.c \
   %D%/fault.h \
   %D%/kept.h \
+  %D%/kept_lock.h \
   %D%/line.h \
+  %D%/naps.h \
   %D%/notes.h \
   %D%/pause.c \
   %D%/pause.h \
@@ -144,10 +148,11 @@ AM_TESTS_ENVIRONMENT = \
   LC_ALL=C.UTF-8; XDG_CONFIG_HOME='$(abs_top_builddir)/test/no-config'; \
   abs_top_srcdir='$(abs_top_srcdir)'; abs_top_builddir='$(abs_top_builddir)'; \
   CC='$(CC)'; CXX='$(CXX)'; NM='$(NM)'; SED='$(SED)'; MAKE='$(MAKE)'; PKG_CONFIG='$(PKG_CONFIG)'; \
-  PACKAGE_VERSION='$(PACKAGE_VERSION)'; sysconfdir='$(sysconfdir)'; pkgconfigdir='$(pkgconfigdir)'; libdir='$(libdir)'; \
+  PACKAGE_VERSION='$(PACKAGE_VERSION)'; sysconfdir='$(sysconfdir)'; pkgconfigdir='$(pkgconfigdir)'; \
+  libdir='$(libdir)'; \
   have_probes='$(have_probes)'; \
-  export LC_ALL XDG_CONFIG_HOME abs_top_srcdir abs_top_builddir CC CXX NM SED MAKE PKG_CONFIG PACKAGE_VERSION sysconfdir \
-    pkgconfigdir libdir have_probes;
+  export LC_ALL XDG_CONFIG_HOME abs_top_srcdir abs_top_builddir CC CXX NM SED MAKE PKG_CONFIG PACKAGE_VERSION \
+    sysconfdir pkgconfigdir libdir have_probes;
 
 # ---- other conditions ----
 .PHONY: check-asan check-valgrind check-tsan check-helgrind check-loop coverage clean-sub-builds
@@ -178,13 +183,13 @@ check-valgrind:
 	  echo 'valgrind is missing. Debian, Ubuntu: apt-get install valgrind. Fedora: dnf install valgrind.' >&2; exit 1; \
 	fi; \
 	build=valgrind; cflags='-g -O1'; $(sub_build); \
-	COLOCK_TEST_SECONDS=$${COLOCK_TEST_SECONDS:-3} CK_TIMEOUT_MULTIPLIER=4 CK_EXCLUDE_TAGS=native \
+	COLOCK_TEST_SECONDS=$${COLOCK_TEST_SECONDS:-3} COLOCK_TEST_WARM=yes CK_TIMEOUT_MULTIPLIER=4 CK_EXCLUDE_TAGS=native \
 	  $(MAKE) check TOOL_TESTS= BUILD_TESTS= LOG_COMPILER="$(MEMCHECK)"
 
 # It watches the threads of one process at a time; what processes share it cannot see. It knows no fences (gcc warns of
-# that, clang does not), but nothing here depends on one alone: fences order what is atomic anyway, and only data that is
-# not can make a race. A child of a process with threads may not have any under it: such cases are "native". Reports go to
-# files of their own: an agent's would be lost with its exit status.
+# that, clang does not), but nothing here depends on one alone: fences order what is atomic anyway, and only data that
+# is not can make a race. A child of a process with threads may not have any under it: such cases are "native". Reports
+# go to files of their own: an agent's would be lost with its exit status.
 check-tsan:
 	+@build=tsan; cflags='-g -O1 -fno-omit-frame-pointer -fsanitize=thread'; \
 	if '$(CC)' --version | grep -qi clang; then :; else cflags="$$cflags -Wno-tsan"; fi; \

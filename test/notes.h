@@ -98,6 +98,27 @@ static inline int op_write(void *context, void *arg) {
 
 #define NOTES {.mutex = PTHREAD_MUTEX_INITIALIZER}
 
+/* That store of that lock; what is called meanwhile. */
+static inline colock_store *begin_store(colock *lock, const colock_store_ops *ops, struct notes *notes,
+                                        const char *events) {
+  colock_store *store = NULL;
+  must(colock_store_open(&store, lock, ops, notes, NULL));
+  expect(notes, events);
+  return store;
+}
+
+static inline void end_store(colock_store *store, colock *lock) {
+  must(colock_store_close(store, NULL));
+  colock_close(lock);
+}
+
+/* From within one of its callbacks, where it would wait for itself. */
+static inline void refuses_every_call(colock_store *store) {
+  must_be(COLOCK_EDEADLK, colock_store_read(store, op_read, NULL, NULL));
+  must_be(COLOCK_EDEADLK, colock_store_write(store, op_write, NULL, NULL));
+  must_be(COLOCK_EDEADLK, colock_store_close(store, NULL));
+}
+
 /* A lock that is kept until it idles for so long. */
 static inline colock *open_kept(const char *path, const char *idle) {
   colock *lock = NULL;

@@ -77,9 +77,8 @@ static void left_in_line(const char *path) {
   struct agent *writer = agent_open(path);
   agent_send(writer, "acquire x 20000");
   test_await_waiters(path, 1);
+  test_end_turn(path);
   agent_kill(writer);
-  int64_t past = 0;
-  test_poke(path, offsetof(struct colockp_header, turn), &past, sizeof past);
 }
 
 static void abandoned(const char *path) {
@@ -134,7 +133,7 @@ static int have_contended(const char *path) {
   struct colockp_header header = test_header(path);
   uint64_t rank = COLOCKP_KEY_BASE << COLOCKP_RANK_KEY_SHIFT | COLOCKP_RANK_EXCLUSIVE;
   uint64_t flag = header.flag | COLOCKP_FLAG_SET;
-  uint32_t slot = COLOCKP_SLOTS_MIN - 1, in_use = slot + 1; /* nobody has that slot: it is a dead one's, and has to be cleared away */
+  uint32_t slot = COLOCKP_SLOTS_MIN - 1, in_use = slot + 1; /* nobody's: a dead one's, that has to be cleared away */
   test_poke(path, COLOCKP_AT_QUEUE + slot * sizeof(struct colockp_queue_entry), &rank, sizeof rank);
   test_poke(path, offsetof(struct colockp_header, slots_in_use), &in_use, sizeof in_use);
   test_poke(path, offsetof(struct colockp_header, flag), &flag, sizeof flag);
@@ -294,6 +293,7 @@ int64_t scenario_successor(const char *path, bool *was_abandoned) {
   colock *mine = NULL;
   colock_hold *taken = NULL;
   colock_config *own = settings();
+  must(colock_config_set(own, "timeout", "20s"));
   int64_t before = test_now_ms();
   must(colock_open(&mine, path, own));
   must(colock_acquire(mine, COLOCK_EXCLUSIVE, &taken));

@@ -1,5 +1,5 @@
-# shell.sh - for tests written in sh: source it, say `ok NAME COMMAND...` or `skip NAME REASON` for each case, end with `finish`.
-# The last line has the form that Check's own has, and test/count reads both.
+# shell.sh - for tests written in sh: source it, say `ok NAME COMMAND...` or `skip NAME REASON` for each case, end with
+# `finish`. The last line has the form that Check's own has, and test/count reads both.
 # $scratch is an empty directory, removed at the end.
 set -u
 checks=0 failures=0 skipped=0

@@ -17,6 +17,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,6 +35,7 @@
 static char root[256];       /* of this program's run; removed at its end */
 static char directory[320];  /* of this test */
 static uint64_t seed;
+static bool warm = true;     /* but where COLOCK_TEST_WARM asks for it */
 
 static struct {
   unsigned descriptors;
@@ -72,13 +74,18 @@ static unsigned count_entries(const char *path) {
 unsigned test_descriptors(void) { return count_entries("/proc/self/fd") - 1; /* its own */ }
 unsigned test_threads(void) { return count_entries("/proc/self/task"); }
 
+/* Those that are open, and no others: most of a test's instructions would go into a thousand questions. */
 static void name_descriptors(char names[][64]) {
-  for (int fd = 0; fd < DESCRIPTORS_MAX; fd++) {
-    char link[64];
-    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
-    ssize_t n = readlink(link, names[fd], 63);
+  memset(names, 0, DESCRIPTORS_MAX * sizeof names[0]);
+  DIR *d = opendir("/proc/self/fd");
+  ck_assert_ptr_nonnull(d);
+  for (struct dirent *e; (e = readdir(d)) != NULL;) {
+    int fd = atoi(e->d_name);
+    if (e->d_name[0] == '.' || fd == dirfd(d) || fd >= DESCRIPTORS_MAX) continue;
+    ssize_t n = readlinkat(dirfd(d), e->d_name, names[fd], 63);
     names[fd][n < 0 ? 0 : n] = '\0';
   }
+  closedir(d);
 }
 
 static void check_descriptors(void) {
@@ -167,8 +174,23 @@ static void teardown(void) {
   nftw(directory, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
 }
 
+/* Memcheck translates code when it first runs, and each test is a child of this process: what most of them begin with
+ * runs here once, before the first. */
+static void warm_up(void) {
+  colock_hold *hold = NULL;
+  if (warm) return;
+  warm = true;
+  setup();
+  colock *lock = test_open(test_path("a.lock"));
+  must(colock_acquire(lock, COLOCK_EXCLUSIVE, &hold));
+  must(colock_release(hold));
+  colock_close(lock);
+  teardown();
+}
+
 TCase *test_case(Suite *suite, const char *name, int limit_s) {
   TCase *tcase = tcase_create(name);
+  tcase_add_unchecked_fixture(tcase, warm_up, NULL);
   tcase_add_checked_fixture(tcase, setup, teardown);
   tcase_set_timeout(tcase, limit_s);
   suite_add_tcase(suite, tcase);
@@ -204,6 +226,7 @@ int test_main(int argc, char **argv, const char *name, void (*fill)(Suite *suite
   seed = given != NULL ? strtoull(given, NULL, 0) : (uint64_t)colockp_wall_ns();
   printf("COLOCK_TEST_SEED=%" PRIu64 "\n", seed);
   fflush(stdout);
+  warm = getenv("COLOCK_TEST_WARM") == NULL;
   clean_environment();
   signal(SIGPIPE, SIG_IGN);
   Suite *suite = suite_create(name);
@@ -315,27 +338,44 @@ struct colockp_header test_header(const char *path) {
   return header;
 }
 
-unsigned test_waiters(const char *path) {
+/* Who has a rank; awake: and does not sleep. */
+static unsigned count_waiters(const char *path, bool awake) {
   struct colockp_header header = test_header(path);
   int fd = open(path, O_RDONLY | O_CLOEXEC);
   ck_assert_int_ge(fd, 0);
   unsigned n = 0;
-  for (uint32_t slot = 0; slot < header.slots_in_use && slot < COLOCKP_SLOTS_MAX; slot++) {
+  for (uint32_t slot = 0, bell = 0; slot < header.slots_in_use && slot < COLOCKP_SLOTS_MAX; slot++) {
     struct colockp_queue_entry entry;
     if (pread(fd, &entry, sizeof entry, COLOCKP_AT_QUEUE + (off_t)(slot * sizeof entry)) != (ssize_t)sizeof entry)
       break;
-    n += entry.rank != 0;
+    if (awake) ck_assert_int_eq(pread(fd, &bell, sizeof bell, COLOCKP_AT_BELLS + (off_t)(slot * sizeof bell)), 4);
+    n += entry.rank != 0 && !(bell & COLOCKP_BELL_ASLEEP);
   }
   close(fd);
   return n;
 }
 
+unsigned test_waiters(const char *path) { return count_waiters(path, false); }
+
+/* Who joins writes its rank first: others know that somebody waits by the flag. */
+static bool wait_seen(const char *path, unsigned count) {
+  return test_waiters(path) == count && (count == 0 || test_header(path).flag & COLOCKP_FLAG_SET);
+}
+
 void test_await_waiters(const char *path, unsigned count) {
   int64_t limit = test_now_ms() + 20000;
-  while (test_waiters(path) != count) {
+  while (!wait_seen(path, count)) {
     ck_assert_msg(test_now_ms() < limit, "%s: %u waiters, %u awaited", path, test_waiters(path), count);
     sched_yield();
   }
+}
+
+/* Who joined an empty queue writes, after its rank and the flag, when the turn began. */
+void test_end_turn(const char *path) {
+  const int64_t past = 0, limit = test_now_ms() + 20000;
+  for (; count_waiters(path, true) > 0; sched_yield())
+    ck_assert_msg(test_now_ms() < limit, "%s: who waits does not sleep", path);
+  test_poke(path, offsetof(struct colockp_header, turn), &past, sizeof past);
 }
 
 static bool range_taken(const char *path, int64_t start, int64_t length) {

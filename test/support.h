@@ -10,6 +10,7 @@
 #include "colock.h"
 #include "layout.h"
 #include <check.h>
+#include <sched.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -28,6 +29,13 @@
     ck_assert_msg(must_code == (code), "%s: code %d instead of " #code ", \"%s\"", #call, must_code, \
                   must_code ? colock_last_message() : "success"); \
     ck_assert_msg(colock_last_message()[0] != '\0', "%s: failed without a message", #call); \
+  } while (0)
+
+/* What has to come true by itself, in other threads and processes. */
+#define await_that(condition) \
+  do { \
+    for (int64_t limit = test_now_ms() + 20000; !(condition); sched_yield()) \
+      ck_assert_msg(test_now_ms() < limit, "never: %s", #condition); \
   } while (0)
 
 /* The suite's main: `fill` adds its cases. Returns the exit status for automake. Also runs agents (agent.h). */
@@ -63,6 +71,7 @@ void test_make_lock(const char *path);               /* a laid out lock file tha
 
 unsigned test_waiters(const char *path);                   /* ranks that are published in the file */
 void test_await_waiters(const char *path, unsigned count); /* until so many are; fails after 20 s */
+void test_end_turn(const char *path); /* whoever comes now stands behind those who wait, all of whom sleep by then */
 bool test_free(const char *path);       /* nobody has a record lock anywhere in the file */
 bool test_lane_taken(const char *path); /* somebody holds the present lane, in either mode */
 

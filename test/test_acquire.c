@@ -65,8 +65,8 @@ START_TEST(time_outs_are_kept) {
     int code;
     int64_t least, most;
   } waits[] = {
-      {COLOCK_NOWAIT, 0, COLOCK_EBUSY, 0, 1000},
-      {COLOCK_NOWAIT, 5000, COLOCK_EBUSY, 0, 1000},
+      {COLOCK_NOWAIT, 0, COLOCK_EBUSY, 0, 3000},
+      {COLOCK_NOWAIT, 5000, COLOCK_EBUSY, 0, 3000},
       {1, 0, COLOCK_ETIMEDOUT, 1, 3000},
       {120, 0, COLOCK_ETIMEDOUT, 120, 3000},
       {COLOCK_FOREVER, 120, COLOCK_ETIMEDOUT, 119, 3000},
@@ -76,7 +76,7 @@ START_TEST(time_outs_are_kept) {
       {INT64_MAX / 1000000, 120, COLOCK_ETIMEDOUT, 119, 3000},
       {INT64_MAX / 1000000 + 1, 120, COLOCK_ETIMEDOUT, 119, 3000},
       {COLOCK_CONFIGURED, 0, COLOCK_ETIMEDOUT, 150, 3000},
-      {COLOCK_FOREVER, -1000000, COLOCK_ETIMEDOUT, 0, 1000}, /* long past */
+      {COLOCK_FOREVER, -1000000, COLOCK_ETIMEDOUT, 0, 3000}, /* long past */
   };
   have_holder("x");
   colock *lock = test_open_set(path, "timeout", "150ms");
@@ -124,7 +124,7 @@ START_TEST(waiter_gets_the_lock_of_a_killed_holder) {
   agent_kill(holder);
   int64_t before = test_now_ms();
   ck_assert_int_eq(agent_answer(a), COLOCK_OK);
-  ck_assert_int_lt(test_now_ms() - before, 1000);
+  ck_assert_int_lt(test_now_ms() - before, 5000);
   ck_assert_int_eq(a->abandoned, 1);
 }
 END_TEST

@@ -3,7 +3,7 @@
 #include "cache.h"
 #include "clock.h"
 #include "fault.h"
-#include "kept.h"
+#include "kept_lock.h"
 #include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
@@ -12,32 +12,6 @@
 #include <unistd.h>
 
 #define PAIRS 1000
-
-static const char *path;
-static colock *lock;
-static struct agent *other;
-
-static void have(const char *idle) {
-  path = test_path("a.lock");
-  lock = kept_open(path, idle);
-}
-
-static void have_other(void) {
-  have("1min");
-  other = other_of(path);
-}
-
-/* What another process can get at once, and gives back. */
-static int can(const char *mode) {
-  int code = agent_call(other, "try %s", mode);
-  if (code == COLOCK_OK) ck_assert_int_eq(agent_call(other, "release %d", other->hold), COLOCK_OK);
-  return code;
-}
-
-static uint64_t writer_mark(void) {
-  struct colockp_header header = test_header(path);
-  return header.writer;
-}
 
 /* ---- taken again ---- */
 
@@ -289,6 +263,21 @@ START_TEST(more_holds_than_can_be_kept_are_let_go) {
 }
 END_TEST
 
+START_TEST(hold_that_finds_no_room_ends_as_one_that_is_never_kept) {
+  colock_config *config = test_config("auto_release", "true", "verbosity", "debug", NULL);
+  path = test_path("a.lock");
+  must(colock_open(&lock, path, config));
+  colock_config_free(config);
+  for (int i = 0; i < COLOCKP_CELLS; i++) lock->cache.cells[i].seat = COLOCKP_RESERVED;
+  keep(lock, _i);
+  for (int i = 0; i < COLOCKP_CELLS; i++) lock->cache.cells[i].seat = NULL;
+  ck_assert(!test_lane_taken(path));
+  const char *line = strstr(test_log(), "event=released");
+  ck_assert_msg(line && strstr(line, "kept=no") && !strstr(line + 1, "event=released"), "%s", test_log());
+  colock_close(lock);
+}
+END_TEST
+
 START_TEST(two_locks_of_one_process_recall_each_other) {
   have("1min");
   colock *second = kept_open(path, "1min");
@@ -455,6 +444,8 @@ static void fill(Suite *suite) {
   tcase = test_case(suite, "several", 60);
   tcase_add_test(tcase, threads_keep_it_shared_each);
   tcase_add_test(tcase, more_holds_than_can_be_kept_are_let_go);
+  tcase_add_loop_test(tcase, hold_that_finds_no_room_ends_as_one_that_is_never_kept, COLOCK_SHARED,
+                      COLOCK_EXCLUSIVE + 1);
   tcase_add_test(tcase, two_locks_of_one_process_recall_each_other);
   tcase_add_loop_test(tcase, thread_that_holds_what_was_kept_would_wait_for_itself, COLOCK_SHARED,
                       COLOCK_EXCLUSIVE + 1);

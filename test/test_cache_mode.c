@@ -1,33 +1,11 @@
 /* test_cache_mode.c - a lock that is kept in one mode and wanted in the other, by the process that keeps it. */
 #define _GNU_SOURCE
 #include "cache.h"
-#include "kept.h"
+#include "kept_lock.h"
 #include "system.h"
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
-
-static const char *path;
-static colock *lock;
-static struct agent *other;
-
-static void have_other(void) {
-  path = test_path("a.lock");
-  lock = kept_open(path, "1min");
-  other = other_of(path);
-}
-
-/* What another process can get at once, and gives back. */
-static int can(const char *mode) {
-  int code = agent_call(other, "try %s", mode);
-  if (code == COLOCK_OK) ck_assert_int_eq(agent_call(other, "release %d", other->hold), COLOCK_OK);
-  return code;
-}
-
-static uint64_t writer_mark(void) {
-  struct colockp_header header = test_header(path);
-  return header.writer;
-}
 
 START_TEST(try_and_blocking_turn_own_kept_readers_into_a_writer) {
   have_other();

@@ -4,10 +4,12 @@
 #define _GNU_SOURCE
 #include "agent.h"
 #include "command.h"
+#include "fault.h"
 #include "planted.h"
 #include "report.h"
 #include "system.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <pwd.h>
 #include <signal.h>
@@ -347,6 +349,45 @@ START_TEST(stopped_owner_is_known_while_it_is_stopped) {
 }
 END_TEST
 
+/* How often the kernel was asked for the answers to all entries, in their order. */
+static long asked_for_all(const colock_report *report, const int64_t *expected) {
+  fault_install();
+  fault_fail_at(FAULT_openat, 1000, ENOENT);
+  for (size_t i = 0; i < colock_report_count(report); i++)
+    ck_assert_int_eq(number(report, i, COLOCK_STOPPED), expected[i]);
+  long calls = fault_calls();
+  fault_remove();
+  return calls;
+}
+
+/* A thousand holds of one process are a thousand entries. Two processes, whose entries come in turns; then one with the
+ * same pid that is gone. */
+START_TEST(process_with_many_entries_is_asked_once) {
+  const char *path = planted_file("a.lock");
+  struct agent *agents[] = {agent_start(), agent_start()};
+  int owners[9];
+  for (uint32_t i = 0; i < 9; i++) {
+    struct planted one = of_process(reader, agents[i % 2]->pid);
+    one.slot = 10 + i;
+    one.age_ns = (20 - i) * SECOND;
+    one.start_ticks += i == 8;
+    owners[i] = planted(path, &one);
+  }
+  colock_report *report = read_report(path);
+  ck_assert_uint_eq(colock_report_count(report), 9);
+  ck_assert_int_eq(asked_for_all(report, (int64_t[]){0, 0, 0, 0, 0, 0, 0, 0, -1}), 3);
+  stop(agents[1]->pid);
+  ck_assert_int_eq(asked_for_all(report, (int64_t[]){0, 1, 0, 1, 0, 1, 0, 1, -1}), 3); /* anew: it is another moment */
+  go_on(agents[1]->pid);
+  ck_assert_int_eq(number(report, 7, COLOCK_STOPPED), 0);
+  stop(agents[1]->pid);
+  ck_assert_int_eq(number(report, 7, COLOCK_STOPPED), 1); /* asked twice, it is asked for now */
+  go_on(agents[1]->pid);
+  colock_report_free(report);
+  for (size_t i = 0; i < 9; i++) close(owners[i]);
+}
+END_TEST
+
 /* ---- messages ---- */
 
 /* Whatever the machine's speed, ages are 7s. */
@@ -505,6 +546,40 @@ START_TEST(status_shows_all_who_keep_it) {
   close(holder);
   close(owners[0]);
   close(owners[1]);
+}
+END_TEST
+
+static int count_of(const char *text, const char *part) {
+  int count = 0;
+  for (const char *at = text; (at = strstr(at, part)) != NULL; at += strlen(part)) count++;
+  return count;
+}
+
+/* It would take longer than all the rest. */
+START_TEST(crowd_of_readers_is_not_asked_who_is_stopped_while_nobody_waits) {
+  enum { FEW = 100 };
+  const char *path = planted_file("db.lock");
+  struct agent *agent = agent_start();
+  int owners[FEW + 2];
+  struct planted one = of_process(reader, agent->pid);
+  stop(agent->pid);
+  for (uint32_t i = 0; i < FEW; i++) {
+    one.slot = 10 + i;
+    owners[i] = planted(path, &one);
+  }
+  command_is(0, "status", "db.lock");
+  ck_assert_int_eq(count_of(command_out(), ", stopped\n"), FEW);
+  one.slot = 10 + FEW;
+  owners[FEW] = planted(path, &one);
+  command_is(0, "status", "db.lock");
+  ck_assert_int_eq(count_of(command_out(), ", stopped\n"), 0);
+  command_is(0, "status", "--json", "db.lock");
+  ck_assert_int_eq(count_of(command_out(), "\"stopped\":true"), FEW + 1);
+  owners[FEW + 1] = planted(path, &backup);
+  command_is(0, "status", "db.lock");
+  ck_assert_int_eq(count_of(command_out(), ", stopped\n"), FEW + 1);
+  go_on(agent->pid);
+  for (size_t i = 0; i < FEW + 2; i++) close(owners[i]);
 }
 END_TEST
 
@@ -790,12 +865,14 @@ static void fill(Suite *suite) {
   tcase_add_test(tcase, owner_that_uses_it_all_the_time_is_named_all_the_time);
   tcase_add_test(tcase, json_tells_what_is_kept);
   tcase_add_test(tcase, stopped_owner_is_known_while_it_is_stopped);
+  tcase_add_test(tcase, process_with_many_entries_is_asked_once);
   tcase_add_test(tcase, message_says_that_it_is_only_kept);
   tcase_add_test(tcase, message_says_that_its_owner_is_stopped);
   tcase = test_case(suite, "command", 60);
   tcase_add_test(tcase, status_says_that_it_is_only_kept);
   tcase_add_test(tcase, status_shows_all_who_keep_it);
   tcase_add_test(tcase, status_marks_the_stopped);
+  tcase_add_test(tcase, crowd_of_readers_is_not_asked_who_is_stopped_while_nobody_waits);
   tcase_add_test(tcase, kept_lock_is_in_use_for_scripts);
   tcase_add_test(tcase, wait_stands_in_line_for_what_is_only_kept);
   tcase_add_test(tcase, unlock_asks_and_says_who_does_not_let_go);

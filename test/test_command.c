@@ -308,6 +308,29 @@ START_TEST(giving_up_names_the_holder_and_what_to_do) {
 }
 END_TEST
 
+START_TEST(expected_wait_is_told_where_it_is_known) {
+  for (int i = 0; i < 20; i++) {
+    hold_it(COLOCK_EXCLUSIVE);
+    let_go();
+  }
+  hold_it(COLOCK_EXCLUSIVE);
+  command_is(75, "run", "-n", "db.lock", "true");
+  command_has(command_err(), "; usually under ");
+  command_is(75, "wait", "-w", "0", "db.lock");
+  command_has(command_err(), "; usually under ");
+  let_go();
+}
+END_TEST
+
+START_TEST(directory_with_a_slash_behind_it_has_its_lock_file_beside_it) {
+  ck_assert_int_eq(mkdir(test_path("dd"), 0700), 0);
+  command_is(0, "run", "--for", "dd/", "sh", "-c", "test -f \"$COLOCK_FILE\" && test -f dd.lock");
+  command_is(64, "run", "--for", "", "true");
+  command_has(command_err(), "run: the name of what --for locks is empty");
+  command_is(64, "run", "", "true");
+}
+END_TEST
+
 START_TEST(signal_ends_the_wait_and_nothing_stays_behind) {
   static const int signals[] = {SIGTERM, SIGINT, SIGHUP, SIGQUIT};
   hold_it(COLOCK_EXCLUSIVE);
@@ -381,6 +404,8 @@ static void fill(Suite *suite) {
   tcase = test_case(suite, "waiting", 30);
   tcase_add_test(tcase, run_waits_as_long_as_it_takes_and_tells_for_whom);
   tcase_add_test(tcase, giving_up_names_the_holder_and_what_to_do);
+  tcase_add_test(tcase, expected_wait_is_told_where_it_is_known);
+  tcase_add_test(tcase, directory_with_a_slash_behind_it_has_its_lock_file_beside_it);
   tcase_add_loop_test(tcase, signal_ends_the_wait_and_nothing_stays_behind, 0, 4);
   tcase = test_case(suite, "death", 30);
   tcase_add_test(tcase, command_that_is_killed_leaves_the_lock_abandoned_until_recovered);

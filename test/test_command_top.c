@@ -113,6 +113,57 @@ START_TEST(once_goes_on_after_a_file_that_cannot_be_read) {
 }
 END_TEST
 
+static char absent[] = "absent.lock", data[] = "data", empty[] = "empty.lock", cut[] = "cut.lock", folder[] = "folder";
+
+/* Reason and exit status are those of status. */
+START_TEST(once_says_what_is_wrong_with_a_file_as_status_does) {
+  static const struct { const char *name, *why; int status; } c[] = {
+    {absent, "no such file", 66},       {data, "not a lock file: it has somebody else's content", 65},
+    {empty, "not a lock file yet", 65}, {cut, "damaged", 65},
+    {folder, "a directory", 65}};
+  test_write(test_path(data), "data", 4);
+  test_write(test_path(empty), "", 0);
+  test_make_lock(test_path(cut));
+  ck_assert_int_eq(truncate(test_path(cut), 5000), 0);
+  ck_assert_int_eq(mkdir(test_path(folder), 0700), 0);
+  for (size_t i = 0; i < sizeof c / sizeof *c; i++) {
+    char said[1024];
+    command_is(c[i].status, "status", c[i].name);
+    snprintf(said, sizeof said, "%s", command_err());
+    command_has(said, c[i].why);
+    command_is(c[i].status, "top", "--once", c[i].name);
+    ck_assert_str_eq(command_err(), said);
+    is_line(command_out(), "%s error - - - - - -", c[i].name);
+    command_is(c[i].status, "top", "--once", "--interval", "100ms", c[i].name);
+    ck_assert_str_eq(command_err(), said);
+  }
+}
+END_TEST
+
+static int may_not_read(void *arg) {
+  static const char *const status[] = {"status", "db.lock", NULL}, *const top[] = {"top", "--once", "db.lock", NULL};
+  (void)arg;
+  if (test_become_nobody() != 0) return 1;
+  struct command *first = command_start_list(status), *second = command_start_list(top);
+  bool same = command_end(first) == 77 && command_end(second) == 77 && strcmp(first->err, second->err) == 0 &&
+              strstr(second->err, "db.lock: cannot open it: Permission denied") != NULL &&
+              has_line(second->out, "db.lock error - - - - - -");
+  command_free(first);
+  command_free(second);
+  return same ? 0 : 2;
+}
+
+START_TEST(once_says_that_it_may_not_read) {
+  if (geteuid() != 0) {
+    test_skip("only root can become somebody who may not read");
+    return;
+  }
+  hold_it();
+  ck_assert_int_eq(chmod(path, 0), 0);
+  ck_assert_int_eq(test_in_child(may_not_read, NULL), 0);
+}
+END_TEST
+
 /* What is counted between two looks an interval apart, in place of all that was ever counted. */
 START_TEST(once_with_an_interval_shows_the_present_rates) {
   hold_it();
@@ -446,6 +497,8 @@ static void fill(Suite *suite) {
   TCase *tcase = test_case(suite, "once", 60);
   tcase_add_test(tcase, once_shows_locks_and_people_as_text);
   tcase_add_test(tcase, once_goes_on_after_a_file_that_cannot_be_read);
+  tcase_add_test(tcase, once_says_what_is_wrong_with_a_file_as_status_does);
+  tcase_add_test(tcase, once_says_that_it_may_not_read);
   tcase_add_test(tcase, once_with_an_interval_shows_the_present_rates);
   tcase_add_test(tcase, wrong_usage_is_64);
   tcase = test_case(suite, "live", 60);

@@ -59,8 +59,8 @@ scan_lets_a_writer_in() {
     test $n -lt 5000 || return 1
   done
   test ! -e "$scratch/appended" || return 1
-  # Now the scan looks round, while it has more to read. Again and again: on a machine so busy that the writer does not get
-  # to run it is taken for stopped, and the scan goes on.
+  # Now the scan looks round, while it has more to read. Again and again: on a machine so busy that the writer does not
+  # get to run it is taken for stopped, and the scan goes on.
   while kill -0 "$writer" 2>/dev/null; do block >&3; done
   wait "$writer" && test -e "$scratch/appended" || return 1
   exec 3>&-

@@ -6,7 +6,7 @@ map=$abs_top_srcdir/lib/colock.map
 shared=$abs_top_builddir/.libs/libcolock.so
 static=$abs_top_builddir/.libs/libcolock.a
 
-# The functions of a header, those with COLOCK_API or those that forgot it: statements with a "name(", comments taken out.
+# The functions of a header, those with COLOCK_API or those that forgot it: statements with a "name(", without comments.
 declared() { # HEADER WANTED(1: with COLOCK_API, 0: without)
   grep -v '^ *#' "$1" | awk -v wanted="$2" '
     { text = text " " $0 }
@@ -20,7 +20,10 @@ declared() { # HEADER WANTED(1: with COLOCK_API, 0: without)
         }
     }' | sort -u
 }
-mapped() { awk '/global:/ { on = 1; next } /local:/ { on = 0 } on { gsub(/[ \t;]/, ""); if ($0 ~ /^[a-z]/) print }' "$1" | sort -u; }
+mapped() {
+  awk '/global:/ { on = 1; next } /local:/ { on = 0 } on { gsub(/[ \t;]/, ""); if ($0 ~ /^[a-z]/) print }' "$1" |
+    sort -u
+}
 exported() { $NM -D --defined-only "$1" | awk 'NF == 3 && $2 != "A" { sub(/@.*/, "", $3); print $3 }' | sort -u; }
 global() { $NM -g --defined-only "$1" | awk 'NF == 3 { print $3 }' | sort -u; }
 

@@ -16,12 +16,14 @@
 #include <unistd.h>
 
 #define CALLS_MAX 2000
+#define BOUND_MS 1000
 
 struct trial {
   const struct scenario *scenario;
   enum fault_call call;
   int errno_value;
   long at;
+  int64_t took; /* the next one, in ms */
 };
 
 static char told[256];
@@ -50,7 +52,7 @@ static void compare(const struct trial *trial, struct resources before, struct r
 }
 
 /* False once the operation has fewer such calls than that. */
-static bool fail_once(const struct trial *trial) {
+static bool fail_once(struct trial *trial) {
   const char *path = test_path("a.lock");
   trial->scenario->prepare(path);
   struct resources before = count_resources();
@@ -73,9 +75,16 @@ static bool fail_once(const struct trial *trial) {
   ck_assert_msg(problems[0] == '\0', "%s: %s", tell(trial), problems);
   compare(trial, before, count_resources());
   scenario_end_others();
-  int64_t took = scenario_successor(path, NULL);
-  ck_assert_msg(took < 1000, "%s: the next one took %d ms", tell(trial), (int)took);
+  trial->took = scenario_successor(path, NULL);
   ck_assert_msg(test_free(path), "%s: a lock is left", tell(trial));
+  return hit;
+}
+
+/* A wait of the next one comes back each time; a machine that is busy does not. */
+static bool fail_in_time(struct trial *trial) {
+  bool hit = fail_once(trial);
+  for (int tries = 1; tries < 3 && trial->took >= BOUND_MS; tries++) hit = fail_once(trial);
+  ck_assert_msg(trial->took < BOUND_MS, "%s: the next one took %d ms", tell(trial), (int)trial->took);
   return hit;
 }
 
@@ -85,10 +94,10 @@ START_TEST(every_call_may_fail) {
   fault_install();
   long hits = 0;
   for (int call = 0; call < FAULT_COUNT; call++) {
-    const int *first = fault_errnos((enum fault_call)call);
-    for (const int *e = first; *e >= 0 && (e == first || test_seconds(2) > 1); e++) {
-      struct trial trial = {scenario, (enum fault_call)call, *e, 1};
-      while (fail_once(&trial)) {
+    const int *first = fault_errnos((enum fault_call)call); /* in a short run the only one */
+    for (const int *e = first; *e >= 0 && (e == first || test_seconds(5) > 3); e++) {
+      struct trial trial = {scenario, (enum fault_call)call, *e, 1, 0};
+      while (fail_in_time(&trial)) {
         hits++;
         trial.at++;
         ck_assert_msg(trial.at < CALLS_MAX, "%s: no end", tell(&trial));

@@ -1,4 +1,4 @@
-/* test_filesystem.c - which file systems carry a lock file, told by the type that statfs gives: the test makes it up. */
+/* test_filesystem.c - which file systems carry a lock file, told by the type from statfs, which the test makes up. */
 #define _GNU_SOURCE
 #include "support.h"
 #include "system.h"

@@ -1,12 +1,9 @@
 /* test_helper.c - the thread that lets go of kept locks: when it begins, what it notices, and that it sleeps. */
 #define _GNU_SOURCE
 #include "helper.h"
-#include "cache.h"
-#include "clock.h"
 #include "fault.h"
-#include "kept.h"
-#include "line.h"
-#include "system.h"
+#include "kept_lock.h"
+#include "naps.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -17,17 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define MS INT64_C(1000000)
-
-static const char *path;
-static colock *lock;
-static struct agent *other;
-
-static void have(const char *idle) {
-  path = test_path("a.lock");
-  lock = kept_open(path, idle);
-}
-
+/* For tests in which nothing is to happen for so long, or something after so long. */
 static void sleep_ms(long ms) {
   struct timespec t = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
   nanosleep(&t, NULL);
@@ -115,20 +102,21 @@ START_TEST(each_of_several_has_its_own_time) {
 END_TEST
 
 START_TEST(nothing_wakes_once_all_is_let_go) {
+  naps_install(false);
   fault_install();
   have("20ms");
   keep_many(lock, COLOCK_SHARED, 3);
   keep(lock, COLOCK_EXCLUSIVE);
-  await_that(!test_lane_taken(path) && parked(lock));
-  sleep_ms(20); /* from there it is a few instructions to its sleep */
+  await_that(!test_lane_taken(path) && parked(lock) && naps.asleep);
   fault_die_at(0);
-  sleep_ms(2500);
+  sleep_ms(1500);
   ck_assert_int_eq(fault_calls(), 0);
   fault_disarm();
   keep(lock, COLOCK_SHARED);
   await_that(!test_lane_taken(path)); /* but for this */
   colock_close(lock);
   fault_remove();
+  colockp_system = colockp_system_default;
 }
 END_TEST
 
@@ -157,40 +145,45 @@ END_TEST
 /* Each time that another process was woken it found its own in use, parked, and woke all others when it kept it
  * again. */
 START_TEST(who_wakes_its_own_thread_wakes_no_others) {
+  naps_install(true);
   have("1min");
   keep(lock, COLOCK_SHARED);
   for (int i = 0; i < 20; i++) {
     colock_hold *hold = kept_acquire(lock, COLOCK_SHARED);
+    long before = naps.begun;
     colockp_helper_kick(lock); /* as a recall by others: it finds nothing that it could let go */
-    sleep_ms(2);
-    struct colockp_header before = test_header(path);
+    naps_await(before);
+    uint32_t recall = test_header(path).recall & ~COLOCKP_RECALL_ASLEEP;
     must(colock_release(hold));
-    struct colockp_header after = test_header(path);
-    ck_assert_uint_eq(before.recall & ~COLOCKP_RECALL_ASLEEP, after.recall & ~COLOCKP_RECALL_ASLEEP);
+    ck_assert_uint_eq(test_header(path).recall & ~COLOCKP_RECALL_ASLEEP, recall);
   }
   colock_close(lock);
+  colockp_system = colockp_system_default;
 }
 END_TEST
 
 /* A lock that is in use nearly always is not kept at most looks: no reason to have to wake the thread at each
  * release. */
 START_TEST(thread_waits_a_while_for_what_is_in_use) {
+  naps_install(true);
   fault_install();
   have("1min");
   keep(lock, COLOCK_SHARED);
   colock_hold *hold = kept_acquire(lock, COLOCK_SHARED);
-  while (!parked(lock)) { /* at one look after another there is nothing to do */
+  long before = naps.begun;
+  for (; !parked(lock); before = naps.begun) { /* at one look after another there is nothing to do */
     colockp_helper_kick(lock);
-    sleep_ms(3);
+    naps_await(before);
   }
   colockp_helper_kick(lock);
-  sleep_ms(20);
+  naps_await(before);
   ck_assert(!parked(lock)); /* once is not enough */
   fault_fail_at(FAULT_futex_wake, LONG_MAX, 0); /* only counts them */
   must(colock_release(hold));
   ck_assert_int_eq(fault_calls(), 0);
   colock_close(lock);
   fault_remove();
+  colockp_system = colockp_system_default;
 }
 END_TEST
 
@@ -331,14 +324,9 @@ START_TEST(owner_meets_others_on_the_file_that_replaced_its_own) {
   ck_assert_int_eq(rename(test_path("b.lock"), path), 0);
   other = other_of(path);
   ck_assert_int_eq(agent_call(other, "acquire x 5000"), COLOCK_OK);
-  int code = COLOCK_OK;
-  for (int64_t limit = test_now_ms() + 20000; code == COLOCK_OK && test_now_ms() < limit;) {
-    colock_hold *hold = NULL;
-    code = colock_try_acquire(lock, COLOCK_SHARED, &hold);
-    if (code == COLOCK_OK) colock_release(hold);
-    sleep_ms(1);
-  }
-  ck_assert_int_eq(code, COLOCK_EBUSY);
+  colock_hold *hold = NULL;
+  await_that(colock_try_acquire(lock, COLOCK_SHARED, &hold) == COLOCK_EBUSY || colock_release(hold) != COLOCK_OK);
+  must_be(COLOCK_EBUSY, colock_try_acquire(lock, COLOCK_SHARED, &hold));
   colock_close(lock);
 }
 END_TEST
@@ -362,7 +350,7 @@ START_TEST(file_that_comes_back_is_kept_again) {
   keep(lock, _i);
   const char *away = test_path("away.lock");
   ck_assert_int_eq(rename(path, away), 0);
-  await_that(!test_lane_taken(away));
+  await_that(!test_lane_taken(away) && parked(lock)); /* it has looked into all cells */
   ck_assert_int_eq(rename(away, path), 0);
   keep(lock, _i);
   keep(lock, _i);
@@ -373,14 +361,16 @@ END_TEST
 
 static int have_it_replaced(void *seats) {
   if (test_become_nobody() != 0) return 77;
+  naps_install(false);
   have("1min");
   if (seats) keep_many(lock, COLOCK_SHARED, 3);
   colock_hold *hold = kept_acquire(lock, COLOCK_EXCLUSIVE), *reader = NULL;
   keep_many(kept_open(test_path("b/b.lock"), "1min"), COLOCK_SHARED, 1);
   if (chmod(test_path("b/b.lock"), 0444) != 0 || rename(test_path("b/b.lock"), path) != 0) return 1;
   if (colock_hold_fd(hold) < 0) return 2;
+  long before = naps.begun;
   if (colock_detach(hold) != COLOCK_OK || colock_acquire(lock, COLOCK_SHARED, &reader) != COLOCK_OK) return 3;
-  sleep_ms(100);
+  naps_await(before);
   if (colock_release(reader) != COLOCK_OK) return 4;
   int64_t begin = processor_ms(lock->cache.thread);
   sleep_ms(1200);
@@ -408,7 +398,7 @@ START_TEST(closing_hands_over_what_is_kept) {
     have("1min");
     other = other_of(path);
     colock_hold *hold = kept_acquire(lock, _i);
-    hold->lane_since_ns = colockp_now_ns() + 60000 * MS; /* it is not recalled in time */
+    lasts_ms(hold, 60000); /* it is not recalled in time */
     must(colock_release(hold));
     agent_send(other, "acquire x 7000");
     test_await_waiters(path, 1);

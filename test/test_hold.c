@@ -242,6 +242,9 @@ START_TEST(hold_id_names_the_hold_and_needs_its_room) {
   must(colock_acquire(lock, COLOCK_SHARED, &hold));
   must(colock_hold_id(hold, id, sizeof id));
   must_be(COLOCK_EINVAL, colock_hold_id(hold, little, sizeof little));
+  ck_assert_str_eq(little, "ab");
+  must_be(COLOCK_EINVAL, colock_hold_id(hold, again, strlen(id)));
+  must(colock_hold_id(hold, again, strlen(id) + 1));
   colock_report *report = NULL;
   must(colock_report_read(test_path("a.lock"), &report));
   const colock_entry *entry = colock_report_entry(report, 0);

@@ -1,5 +1,6 @@
 #!/bin/sh
-# make install and make uninstall, into a DESTDIR: everything is there, an edited configuration survives, nothing else stays.
+# make install and make uninstall, into a DESTDIR: everything is there, an edited configuration survives, nothing else
+# stays.
 . "$abs_top_srcdir/test/shell.sh"
 unset MAKEFLAGS MFLAGS MAKELEVEL
 dest=$scratch/dest

@@ -39,7 +39,7 @@ static const struct {
 } planted[] = {
     {" ax EBUSY\n", "planted.spec:12: permutation p: ax is ok instead of EBUSY"},
     {" ax ok\n bt ok\n", "planted.spec:13: permutation p: bt is EBUSY instead of ok"},
-    {" ax ok\n bx ok\n", "bx: no ok within 3000 ms; it waits in the queue"},
+    {" ax ok\n bx ok\n", "bx: no ok within 6000 ms; it waits in the queue"},
     {" ax ok\n bx waits\n ar ok\n", "bx got on too: ok"},
     {" ax waits\n", "ax is ok instead of waits"},
     {" ax ok\n bx waits\n", "step bx is still under way at the end"},
@@ -49,7 +49,7 @@ static const struct {
     {" ax stops\n", "ax is ok instead of stops"},
     {" ax ok\n ar ends\n", "ar is ok instead of ends"},
     {" ax ok, bx ok\n", "bx is not under way"},
-    {" stop ok\n ax ok\n", "ax: no ok within 3000 ms; it is stopped"},
+    {" stop ok\n ax ok\n", "ax: no ok within 6000 ms; it is stopped"},
 };
 
 START_TEST(player_sees_what_goes_another_way) {

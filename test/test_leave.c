@@ -171,7 +171,7 @@ START_TEST(of_two_suspends_the_second_begins_after_the_first) {
   must(colock_release(hold));
   pthread_t thread;
   ck_assert_int_eq(pthread_create(&thread, NULL, release_idle, NULL), 0);
-  await_that((uint32_t)atomic_load(&lock->lanes) == 0);
+  await_that((uint32_t)atomic_load(&lock->region->lanes) == 0);
   for (int i = 0; i < 1000; i++) sched_yield(); /* suspend itself looks for another one */
   seen.blocks = false;
   pthread_join(thread, NULL);

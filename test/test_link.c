@@ -1,7 +1,7 @@
 /* test_link.c - a program as a user writes it: on the installed header and library, found by pkg-config.
  *
- * PROGRAM VERSION LOCK-FILE: takes the lock once in each mode, and says what went wrong. Touches enough of the library that
- * a static link pulls in all it needs. */
+ * PROGRAM VERSION LOCK-FILE: takes the lock once in each mode, and says what went wrong. Touches enough of the library
+ * that a static link pulls in all it needs. */
 #include <colock.h>
 #include <stdio.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Programs of users, linked against an installed colock by pkg-config: with the shared library, with the static one, wholly
-# statically; and every example the same way.
+# Programs of users, linked against an installed colock by pkg-config: with the shared library, with the static one,
+# wholly statically; and every example the same way.
 . "$abs_top_srcdir/test/shell.sh"
 unset MAKEFLAGS MFLAGS MAKELEVEL
 dest=$scratch/dest
@@ -42,7 +42,9 @@ int main(int argc, char **argv) {
   return version() == 0 || dlclose(library) != 0;
 }
 END
-  small_thread_local_storage() { test "$((0x$(objdump -p "$1" | awk '$1 == "TLS" { getline; print substr($4, 3) }')))" -le 128; }
+  small_thread_local_storage() {
+    test "$((0x$(objdump -p "$1" | awk '$1 == "TLS" { getline; print substr($4, 3) }')))" -le 128
+  }
   ok late_program compile -o "$scratch/late" "$scratch/late.c" -ldl
   ok library_can_be_loaded_late "$scratch/late" "$dest$libdir/libcolock.so"
   ok its_thread_local_storage_is_small small_thread_local_storage "$dest$libdir/libcolock.so"

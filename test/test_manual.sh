@@ -3,7 +3,8 @@
 # test_keys, test_manual_file, test_examples.)
 . "$abs_top_srcdir/test/shell.sh"
 
-# From an empty directory: mandoc looks for the pages that are referred to, and only style, not a warning, is their absence.
+# From an empty directory: mandoc looks for the pages that are referred to, and that they are not there is style, not a
+# warning.
 well_formed() { (cd "$scratch" && mandoc -Tlint -Wwarning "$1"); }
 
 # A word of the header that colock(3) lacks is said; that there are words at all is checked too.

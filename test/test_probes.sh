@@ -66,10 +66,11 @@ suspend__end :%d , (int)$_probe_arg1
 END
   echo run
 }
-times() { grep -c "^@$1 .*/[a-z ]*\.lock:$2\$" "$scratch/seen"; } # NAME PATTERN
-fired() { test "$(times "$@")" -gt 0; }
+how_often() { grep -c "^@$1 .*/[a-z ]*\.lock:$2\$" "$scratch/seen"; } # NAME PATTERN
+fired() { test "$(how_often "$@")" -gt 0; }
 balanced() {
-  begun=$(times acquire__begin '.*') granted=$(times acquire__granted '.*') failed=$(times acquire__timeout '.*')
+  begun=$(how_often acquire__begin '.*') granted=$(how_often acquire__granted '.*')
+  failed=$(how_often acquire__timeout '.*')
   echo "$begun begun, $granted granted, $failed not"
   test "$begun" -gt 20 && test "$begun" -eq $((granted + failed))
 }

@@ -187,11 +187,6 @@ static bool in_futex(pid_t pid) {
   return !read || atol(text) == SYS_futex;
 }
 
-static void no_newcomer_goes_first(void) {
-  int64_t past = 0;
-  test_poke(path, offsetof(struct colockp_header, turn), &past, sizeof past);
-}
-
 START_TEST(reader_only_waits_for_the_writer_and_gets_the_lock) {
   struct agent *holder;
   if (!have_public_file(&holder, "x")) return;
@@ -216,7 +211,7 @@ START_TEST(reader_only_does_not_go_before_a_writer_that_waits) {
   ck_assert_int_eq((int)reader->number, 0);
   agent_send(writer, "acquire x 20000");
   test_await_waiters(path, 1);
-  no_newcomer_goes_first();
+  test_end_turn(path);
   ck_assert_int_eq(agent_call(reader, "contended 0"), COLOCK_OK);
   ck_assert_int_eq((int)reader->number, 1);
   ck_assert_int_eq(agent_call(second, "try s"), COLOCK_EBUSY);

@@ -1,10 +1,9 @@
 /* test_recall.c - locks that are kept, seen from other processes: who waits gets them, and who dies leaves them. */
 #define _GNU_SOURCE
 #include "recall.h"
-#include "cache.h"
-#include "clock.h"
-#include "kept.h"
 #include "line.h"
+#include "naps.h"
+#include "kept_lock.h"
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -13,40 +12,16 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define MS INT64_C(1000000)
-
-static const char *path;
-static colock *lock;
-static struct agent *other;
-
-static void have(void) {
-  path = test_path("a.lock");
-  lock = kept_open(path, "1min");
-  other = other_of(path);
-}
-
 /* The other process gets it, waiting, and gives it back. */
 static void goes(const char *mode) {
   ck_assert_msg(agent_call(other, "acquire %s 7000", mode) == COLOCK_OK, "%s", other->text);
   ck_assert_int_eq(agent_call(other, "release %d", other->hold), COLOCK_OK);
 }
 
-static void can(const char *mode) {
-  ck_assert_msg(agent_call(other, "try %s", mode) == COLOCK_OK, "%s", other->text);
-  ck_assert_int_eq(agent_call(other, "release %d", other->hold), COLOCK_OK);
-}
-
-/* For so long, from now on, the lock may be used again though somebody waits: 1 ms would be too short for a test. */
-static int64_t lasts_ms(colock_hold *hold, int64_t ms) {
-  int64_t now_ns = colockp_now_ns();
-  hold->lane_since_ns = now_ns + ms * MS - COLOCKP_MINIMUM_NS;
-  return now_ns + ms * MS;
-}
-
 /* ---- by waiting ---- */
 
 START_TEST(writer_gets_what_is_only_kept) {
-  have();
+  have_other();
   for (int i = 1; i < 4; i++) {
     if (_i == COLOCK_SHARED) keep_many(lock, COLOCK_SHARED, i);
     else keep(lock, COLOCK_EXCLUSIVE);
@@ -58,7 +33,7 @@ START_TEST(writer_gets_what_is_only_kept) {
 END_TEST
 
 START_TEST(reader_gets_what_a_writer_keeps_and_leaves_readers_alone) {
-  have();
+  have_other();
   for (int i = 0; i < 3; i++) {
     keep(lock, COLOCK_EXCLUSIVE);
     goes("s");
@@ -72,7 +47,7 @@ START_TEST(reader_gets_what_a_writer_keeps_and_leaves_readers_alone) {
 END_TEST
 
 START_TEST(all_owners_let_go_for_one_writer) {
-  have();
+  have_other();
   keep_many(lock, COLOCK_SHARED, 2);
   for (int i = 0; i < 3; i++) keeper_of(path, "", "s");
   ck_assert_int_eq(cached(path), 5);
@@ -83,7 +58,7 @@ START_TEST(all_owners_let_go_for_one_writer) {
 END_TEST
 
 START_TEST(upgrade_elsewhere_gets_what_readers_keep) {
-  have();
+  have_other();
   ck_assert_int_eq(agent_call(other, "acquire s 7000"), COLOCK_OK);
   keep_many(lock, COLOCK_SHARED, 2);
   ck_assert_int_eq(agent_call(other, "upgrade 0 7000"), COLOCK_OK);
@@ -93,7 +68,7 @@ START_TEST(upgrade_elsewhere_gets_what_readers_keep) {
 END_TEST
 
 START_TEST(try_asks_nobody_to_let_go) {
-  have();
+  have_other();
   keep(lock, COLOCK_EXCLUSIVE);
   ck_assert_int_eq(agent_call(other, "try s"), COLOCK_EBUSY);
   ck_assert_int_eq(agent_call(other, "acquire s 0"), COLOCK_EBUSY);
@@ -104,7 +79,7 @@ START_TEST(try_asks_nobody_to_let_go) {
 END_TEST
 
 START_TEST(release_hands_it_to_who_waits) {
-  have();
+  have_other();
   keep(lock, _i);
   colock_hold *hold = kept_acquire(lock, _i);
   lasts_ms(hold, -1000);
@@ -118,7 +93,7 @@ START_TEST(release_hands_it_to_who_waits) {
 END_TEST
 
 START_TEST(waiter_that_gave_up_is_no_reason_to_let_go) {
-  have();
+  have_other();
   keep(lock, COLOCK_EXCLUSIVE);
   colock_hold *hold = kept_acquire(lock, COLOCK_EXCLUSIVE);
   ck_assert_int_eq(agent_call(other, "acquire s 30"), COLOCK_ETIMEDOUT);
@@ -131,7 +106,7 @@ END_TEST
 
 /* It stood still and was passed over, so it did not count: until it runs again. */
 START_TEST(waiter_that_was_passed_over_is_let_in_when_it_runs_again) {
-  have();
+  have_other();
   colock_hold *hold = kept_acquire(lock, COLOCK_EXCLUSIVE);
   lasts_ms(hold, -1000);
   agent_send(other, "acquire x 20000");
@@ -152,18 +127,19 @@ END_TEST
 /* ---- the least time ---- */
 
 START_TEST(it_is_used_again_for_a_moment_and_then_let_go) {
-  have();
+  have_other();
   colock_hold *hold = kept_acquire(lock, COLOCK_EXCLUSIVE);
-  int64_t end_ns = lasts_ms(hold, 300);
+  lasts_ms(hold, 60000);
   must(colock_release(hold));
-  agent_send(other, "acquire %s 7000", _i ? "x" : "s");
+  agent_send(other, "acquire %s 20000", _i ? "x" : "s");
   test_await_waiters(path, 1);
   for (int i = 0; i < 10; i++) {
-    int code = colock_try_acquire(lock, COLOCK_EXCLUSIVE, &hold);
-    ck_assert(code == COLOCK_OK || colockp_now_ns() >= end_ns);
-    if (code == COLOCK_OK) must(colock_release(hold));
-    ck_assert(!agent_answered(other) || colockp_now_ns() >= end_ns);
+    must(colock_release(kept_try(lock, COLOCK_EXCLUSIVE)));
+    ck_assert(!agent_answered(other));
   }
+  hold = kept_try(lock, COLOCK_EXCLUSIVE);
+  int64_t end_ns = lasts_ms(hold, 30);
+  must(colock_release(hold));
   ck_assert_int_eq(agent_answer(other), COLOCK_OK);
   ck_assert_int_ge(colockp_now_ns(), end_ns);
   colock_close(lock);
@@ -171,7 +147,7 @@ START_TEST(it_is_used_again_for_a_moment_and_then_let_go) {
 END_TEST
 
 START_TEST(recall_that_came_while_it_was_in_use_is_heard) {
-  have();
+  have_other();
   for (int i = 0; i < 10; i++) {
     keep(lock, COLOCK_EXCLUSIVE);
     colock_hold *hold = kept_acquire(lock, COLOCK_EXCLUSIVE);
@@ -189,10 +165,9 @@ END_TEST
 
 /* Nobody recalls it here: the waiter is nothing but words. */
 START_TEST(after_that_moment_who_waits_goes_first) {
-  have();
-  colock_hold *hold = kept_acquire(lock, COLOCK_EXCLUSIVE), *late = NULL;
-  lasts_ms(hold, -1000);
-  must(colock_release(hold));
+  have_other();
+  colock_hold *late = NULL;
+  keep_overdue(kept_acquire(lock, COLOCK_EXCLUSIVE));
   struct line line = line_of(lock->region, 20, "w-100");
   ck_assert_int_eq(cached(path), 1);
   int64_t before_ns = colockp_now_ns();
@@ -206,7 +181,7 @@ START_TEST(after_that_moment_who_waits_goes_first) {
     ck_assert(!test_lane_taken(path));
   }
   line_end(&line);
-  hold = kept_acquire(lock, COLOCK_EXCLUSIVE);
+  colock_hold *hold = kept_acquire(lock, COLOCK_EXCLUSIVE);
   lasts_ms(hold, -1000);
   line = line_of(lock->region, 20, "r5");
   must(colock_release(hold));
@@ -216,33 +191,33 @@ START_TEST(after_that_moment_who_waits_goes_first) {
 }
 END_TEST
 
-/* The thread has seen who waits, and nothing to be let go. Untold, it would look again when it looks for a replaced
- * file: half a second later on average. Nobody else is there to ask again: the waiter is nothing but words. */
+/* The thread has seen who waits, and nothing to be let go: it sleeps until it is told. Nobody else is there to tell it:
+ * the waiter is nothing but words. */
 START_TEST(who_keeps_it_for_that_moment_sees_to_its_end) {
-  int late = 0;
-  have();
+  naps_install(true);
+  have_other();
   for (int i = 0; i < 12; i++) {
     keep(lock, COLOCK_EXCLUSIVE);
     colock_hold *hold = kept_acquire(lock, COLOCK_EXCLUSIVE);
     struct line line = line_of(lock->region, 20, "w5");
+    long before = naps.begun;
     if (i % 2) colockp_recall(lock->region);
-    int64_t end_ns = lasts_ms(hold, 50);
-    usleep(10000);
+    if (i % 2) naps_await(before);
+    int64_t end_ns = lasts_ms(hold, 30);
     must(colock_release(hold));
     await_that(!test_lane_taken(path));
     ck_assert_int_ge(colockp_now_ns(), end_ns);
-    late += colockp_now_ns() > end_ns + 200 * MS;
     line_end(&line);
   }
-  ck_assert_int_lt(late, 5);
   colock_close(lock);
+  colockp_system = colockp_system_default;
 }
 END_TEST
 
 /* ---- owners that are stopped, or die ---- */
 
 START_TEST(stopped_owner_keeps_others_waiting_until_it_runs_again) {
-  have();
+  have_other();
   struct agent *owner = keeper_of(path, "stale_timeout=10ms", "x");
   stop(owner->pid);
   ck_assert_int_eq(agent_call(other, "acquire s 300"), COLOCK_ETIMEDOUT);
@@ -262,7 +237,7 @@ START_TEST(stopped_owner_keeps_others_waiting_until_it_runs_again) {
 END_TEST
 
 START_TEST(owner_that_ends_leaves_a_free_lock_behind) {
-  have();
+  have_other();
   for (int i = 0; i < 4; i++) {
     struct agent *owner = keeper_of(path, "", i % 2 ? "x" : "s");
     ck_assert_int_eq(cached(path), 1);
@@ -282,7 +257,7 @@ START_TEST(owner_that_ends_leaves_a_free_lock_behind) {
 END_TEST
 
 START_TEST(waiter_learns_of_the_death_of_a_stopped_owner) {
-  have();
+  have_other();
   struct agent *owner = keeper_of(path, "", "x");
   stop(owner->pid);
   agent_send(other, "acquire x 7000");
@@ -295,7 +270,7 @@ START_TEST(waiter_learns_of_the_death_of_a_stopped_owner) {
 END_TEST
 
 START_TEST(writer_that_dies_with_what_it_had_kept_before_is_told_of) {
-  have();
+  have_other();
   struct agent *owner = keeper_of(path, "", _i == COLOCK_SHARED ? "s" : "x");
   ck_assert_int_eq(agent_call(owner, "acquire x 0"), COLOCK_OK);
   uint64_t token = owner->token;
@@ -310,12 +285,12 @@ END_TEST
 
 /* A child has copies of its descriptors, but for those that carry locks. */
 START_TEST(child_does_not_keep_what_its_dead_parent_kept) {
-  have();
+  have_other();
   struct agent *owner = keeper_of(path, "", "x");
   ck_assert_int_eq(agent_call(owner, "fork_live"), COLOCK_OK);
   pid_t child = (pid_t)owner->number;
   agent_kill(owner);
-  can("x");
+  ck_assert_int_eq(can("x"), COLOCK_OK);
   kill(child, SIGKILL);
   colock_close(lock);
 }
@@ -332,13 +307,13 @@ static bool old_lane_taken(uint32_t generation) {
 }
 
 START_TEST(kept_lock_can_be_forced_out) {
-  have();
+  have_other();
   for (int i = 0; i < 3; i++) {
     uint32_t generation = (uint32_t)stat_of(path, "generation");
     keep(lock, _i);
     must(colock_force_unlock(path, "test", NULL));
     ck_assert_int_eq(stat_of(path, "generation"), generation + 1);
-    if (i > 0) can("x"); /* at once */
+    if (i > 0) ck_assert_int_eq(can("x"), COLOCK_OK); /* at once */
     ck_assert_int_eq(other->abandoned, 0);
     if (i == 2) await_that(!old_lane_taken(generation)); /* its owner lets go, too */
     colock_hold *hold = kept_acquire(lock, _i);
@@ -347,14 +322,14 @@ START_TEST(kept_lock_can_be_forced_out) {
     must(colock_release(hold));
     must(colock_release_idle(lock));
     await_that(!old_lane_taken(generation)); /* it may be the thread that was faster */
-    ck_assert(!test_lane_taken(path));
+    await_that(!test_lane_taken(path));
   }
   colock_close(lock);
 }
 END_TEST
 
 START_TEST(forced_out_hold_of_what_was_kept_is_revoked_and_not_kept) {
-  have();
+  have_other();
   for (int i = 0; i < 3; i++) {
     keep(lock, _i);
     colock_hold *hold = kept_acquire(lock, _i);

@@ -1,8 +1,12 @@
 /* test_replaced.c - an outsider deletes, renames or replaces the lock file: holds are lost, acquires start over. */
 #define _GNU_SOURCE
 #include "agent.h"
+#include "layout.h"
 #include "support.h"
+#include "system.h"
+#include <fcntl.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 enum { DELETED, RENAMED, REPLACED, WAYS };
@@ -86,6 +90,33 @@ START_TEST(foreign_file_in_its_place_is_a_code_for_who_waits) {
 }
 END_TEST
 
+static const char *restless;
+static int turns;
+
+/* Whenever somebody gets LANE, the file is gone. */
+static int delete_at_lane(int fd, int command, struct flock *range) {
+  int result = colockp_system_default.fcntl_lock(fd, command, range);
+  bool lane = range->l_start >= COLOCKP_BYTE_LANE && range->l_start < COLOCKP_BYTE_LANE + COLOCKP_LANES;
+  if (command == F_OFD_SETLK && range->l_type == F_WRLCK && lane && result == 0) turns += unlink(restless) == 0;
+  return result;
+}
+
+START_TEST(file_that_is_replaced_for_ever_is_given_up) {
+  colock_hold *hold = NULL;
+  restless = test_path("a.lock");
+  colock *lock = test_open(restless);
+  colockp_system.fcntl_lock = delete_at_lane;
+  must_be(COLOCK_ETIMEDOUT, colock_acquire(lock, COLOCK_EXCLUSIVE, &hold)); /* not ELOST: nothing was had */
+  ck_assert_ptr_nonnull(strstr(colock_last_message(), "again and again"));
+  ck_assert_int_ge(turns, 10);
+  ck_assert_ptr_null(hold);
+  colockp_system = colockp_system_default;
+  must(colock_acquire(lock, COLOCK_EXCLUSIVE, &hold));
+  must(colock_release(hold));
+  colock_close(lock);
+}
+END_TEST
+
 static void fill(Suite *suite) {
   TCase *tcase = test_case(suite, "replaced", 30);
   tcase_add_loop_test(tcase, hold_on_a_file_without_its_name_is_lost, 0, WAYS);
@@ -93,6 +124,7 @@ static void fill(Suite *suite) {
   tcase_add_loop_test(tcase, file_that_goes_while_it_is_waited_for_is_noticed, 0, WAYS);
   tcase_add_test(tcase, renamed_back_the_hold_is_whole_again);
   tcase_add_test(tcase, foreign_file_in_its_place_is_a_code_for_who_waits);
+  tcase_add_test(tcase, file_that_is_replaced_for_ever_is_given_up);
 }
 
 int main(int argc, char **argv) { return test_main(argc, argv, "replaced", fill); }

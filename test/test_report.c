@@ -722,7 +722,7 @@ START_TEST(json_has_the_schema_of_the_manual) {
       "\"waiters\":[{\"role\":\"waiter\",\"mode\":\"exclusive\",\"known\":true,\"slot\":6,\"pid\":88,\"tid\":88,"
       "\"inherited_pid\":null,\"uid\":0,\"host\":\"elsewhere\",\"program\":\"backup\",\"label\":\"\",\"purpose\":\"\","
       "\"priority\":0,\"stopped\":null,\"age_ms\":7000,\"position\":1,\"passed\":false,\"upgrading\":false}],"
-      "\"revoked\":[],\"forced\":null}");
+      "\"revoked\":[],\"forced\":null,\"usual_hold_ms\":{\"shared\":null,\"exclusive\":null}}");
   ck_assert_ptr_eq(colock_report_json(report), colock_report_json(report));
   colock_report_free(report);
   close(owner);

@@ -465,6 +465,31 @@ START_TEST(longest_is_told_with_who_and_when) {
 }
 END_TEST
 
+static const char *name_of_longest(const char *label) {
+  static char name[64];
+  colock_hold *hold;
+  path = test_path("a.lock");
+  colock *lock = test_open_set(path, "label", label);
+  must(colock_acquire(lock, COLOCK_EXCLUSIVE, &hold));
+  must(colock_release(hold));
+  colock_close(lock);
+  colock_stats *stats = stats_read(path);
+  snprintf(name, sizeof name, "%s", colock_stats_text(stats, "hold_exclusive_max_program"));
+  colock_stats_free(stats);
+  unlink(path);
+  return name;
+}
+
+/* As reports name it: of `colock run` the program is always the same. */
+START_TEST(longest_is_named_by_its_label) {
+  ck_assert_str_eq(name_of_longest("migrate"), "migrate");
+  ck_assert_str_eq(name_of_longest(""), "test_stats");
+  ck_assert_str_eq(name_of_longest("0123456789012345678901234567890"), "0123456789012345678901234567890");
+  ck_assert_str_eq(name_of_longest("01234567890123456789012345678901234"), "0123456789012345678901234567890");
+  ck_assert_str_eq(name_of_longest("012345678901234567890123456789\u00e4\u00e4"), "012345678901234567890123456789");
+}
+END_TEST
+
 START_TEST(only_what_is_longer_is_the_longest) {
   static const int64_t times[] = {4000, 5000, 3000, -7};
   colock *lock = open_plainly();
@@ -622,6 +647,7 @@ static void fill(Suite *suite) {
   tcase_add_test(owners, counts_are_summed_over_processes);
   tcase_add_loop_test(owners, no_count_is_lost_among_threads, 0, 2);
   tcase_add_test(owners, longest_is_told_with_who_and_when);
+  tcase_add_test(owners, longest_is_named_by_its_label);
   tcase_add_test(owners, only_what_is_longer_is_the_longest);
   TCase *reset = test_case(suite, "reset", 30);
   tcase_add_test(reset, reset_begins_anew);

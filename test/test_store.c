@@ -16,9 +16,7 @@
 START_TEST(database_is_suspended_after_each_operation_and_refreshed_before_the_next) {
   struct notes notes = NOTES;
   colock *lock = test_open(test_path("a.lock"));
-  colock_store *store = NULL;
-  must(colock_store_open(&store, lock, &all, &notes, NULL));
-  expect(&notes, "OMS");
+  colock_store *store = begin_store(lock, &all, &notes, "OMS");
   must(colock_store_read(store, op_read, NULL, NULL));
   expect(&notes, "FrS");
   must(colock_store_write(store, op_write, NULL, NULL));
@@ -109,8 +107,7 @@ START_TEST(replaced_lock_file_makes_memory_stale) {
   write_elsewhere(agent_open(path));
   must(colock_store_write(store, op_write, NULL, NULL));
   expect(&notes, "Fw");
-  must(colock_store_close(store, NULL));
-  colock_close(lock);
+  end_store(store, lock);
 }
 END_TEST
 
@@ -181,8 +178,7 @@ START_TEST(refresh_that_fails_is_called_again_and_nothing_is_written_until_it_is
   notes.failing = 0;
   must(colock_store_read(store, op_read, NULL, NULL));
   expect(&notes, "FrS");
-  must(colock_store_close(store, NULL));
-  colock_close(lock);
+  end_store(store, lock);
 }
 END_TEST
 
@@ -323,8 +319,7 @@ START_TEST(no_memory_is_said_and_no_more) {
   ck_assert_int_eq(code, COLOCK_ENOMEM);
   expect(&notes, "");
   must(colock_store_open(&store, lock, &all, &notes, NULL));
-  must(colock_store_close(store, NULL));
-  colock_close(lock);
+  end_store(store, lock);
 }
 END_TEST
 
@@ -337,9 +332,7 @@ struct within {
 
 static void call_again(struct notes *notes) {
   struct within *within = notes->act_arg;
-  must_be(COLOCK_EDEADLK, colock_store_read(within->store, op_read, NULL, NULL));
-  must_be(COLOCK_EDEADLK, colock_store_write(within->store, op_write, NULL, NULL));
-  must_be(COLOCK_EDEADLK, colock_store_close(within->store, NULL));
+  refuses_every_call(within->store);
   notes->acted++;
 }
 
@@ -421,8 +414,7 @@ START_TEST(forced_unlock_is_told_and_nothing_old_is_written) {
   colock *lock = test_open(path);
   colock_store *store = NULL;
   int value = 6, result = -1;
-  must(colock_store_open(&store, lock, &all, &notes, NULL));
-  expect(&notes, "OMS");
+  store = begin_store(lock, &all, &notes, "OMS");
   notes.act = force;
   notes.act_arg = (void *)path;
   notes.acting = 'w';
@@ -459,8 +451,7 @@ START_TEST(forced_unlock_after_which_nobody_wrote_makes_memory_stale_too) {
   must(colock_force_unlock(path, "test", NULL));
   must(colock_store_read(store, op_read, NULL, NULL));
   expect(&notes, "Fr");
-  must(colock_store_close(store, NULL));
-  colock_close(lock);
+  end_store(store, lock);
 }
 END_TEST
 
@@ -481,10 +472,8 @@ START_TEST(forced_unlock_in_open_opens_nothing) {
   must_be(COLOCK_EREVOKED, colock_store_open(&store, lock, &all, &notes, &result));
   expect(&notes, "OVC");
   notes.acting = 0;
-  must(colock_store_open(&store, lock, &all, &notes, NULL));
-  expect(&notes, "OVMS");
-  must(colock_store_close(store, NULL));
-  colock_close(lock);
+  store = begin_store(lock, &all, &notes, "OVMS");
+  end_store(store, lock);
 }
 END_TEST
 
@@ -497,14 +486,12 @@ START_TEST(forced_unlock_in_the_suspend_after_open_is_for_the_next_to_see) {
   notes.act = force;
   notes.act_arg = (void *)path;
   notes.acting = 'S';
-  must(colock_store_open(&store, lock, &all, &notes, NULL));
-  expect(&notes, "OMS");
+  store = begin_store(lock, &all, &notes, "OMS");
   must_be(COLOCK_EREVOKED, colock_store_read(store, op_read, NULL, NULL));
   notes.acting = 0;
   must(colock_store_read(store, op_read, NULL, NULL));
   expect(&notes, "FVrSFVrS");
-  must(colock_store_close(store, NULL));
-  colock_close(lock);
+  end_store(store, lock);
 }
 END_TEST
 
@@ -517,9 +504,7 @@ START_TEST(forced_unlock_in_recover_begins_anew) {
   struct notes notes = NOTES;
   const char *path = test_path("a.lock");
   colock *lock = test_open(path);
-  colock_store *store = NULL;
-  must(colock_store_open(&store, lock, &all, &notes, NULL));
-  expect(&notes, "OMS");
+  colock_store *store = begin_store(lock, &all, &notes, "OMS");
   notes.act = force_once;
   notes.act_arg = (void *)path;
   notes.acting = 'V';
@@ -527,8 +512,7 @@ START_TEST(forced_unlock_in_recover_begins_anew) {
   must(colock_store_write(store, op_write, NULL, NULL));
   ck_assert_int_eq(notes.acted, 1);
   expect(&notes, "FVFVwS");
-  must(colock_store_close(store, NULL));
-  colock_close(lock);
+  end_store(store, lock);
 }
 END_TEST
 
@@ -576,8 +560,7 @@ START_TEST(dead_writer_is_recovered_from_before_anything_else) {
   must(colock_store_read(store, op_read, NULL, NULL)); /* a reader reads nothing that is half written */
   must(colock_store_read(store, op_read, NULL, NULL));
   expect(&notes, "FVrr");
-  must(colock_store_close(store, NULL));
-  colock_close(lock);
+  end_store(store, lock);
 }
 END_TEST
 
@@ -587,8 +570,7 @@ START_TEST(recover_that_fails_is_called_again) {
   colock *lock = test_open(path);
   colock_store *store = NULL;
   int result = -1;
-  must(colock_store_open(&store, lock, &all, &notes, NULL));
-  expect(&notes, "OMS");
+  store = begin_store(lock, &all, &notes, "OMS");
   die_elsewhere(path);
   notes.failing = 'V';
   must_be(COLOCK_ESTORE, colock_store_read(store, op_read, NULL, &result));
@@ -599,8 +581,7 @@ START_TEST(recover_that_fails_is_called_again) {
   notes.failing = 0;
   must(colock_store_read(store, op_read, NULL, NULL));
   expect(&notes, "FVrS");
-  must(colock_store_close(store, NULL));
-  colock_close(lock);
+  end_store(store, lock);
 }
 END_TEST
 
@@ -655,17 +636,14 @@ START_TEST(process_that_dies_in_a_write_leaves_the_lock_abandoned) {
   struct notes notes = NOTES;
   const char *path = test_path("a.lock");
   colock *lock = test_open(path);
-  colock_store *store = NULL;
-  must(colock_store_open(&store, lock, &all, &notes, NULL));
-  expect(&notes, "OMS");
+  colock_store *store = begin_store(lock, &all, &notes, "OMS");
   ck_assert_int_eq(test_in_child(die_in_write, (void *)path), 256 + SIGKILL);
   must(colock_store_read(store, op_read, NULL, NULL));
   expect(&notes, "FVrS");
   ck_assert_int_eq(test_in_child(die_in_suspend, (void *)path), 256 + SIGKILL);
   must(colock_store_write(store, op_write, NULL, NULL));
   expect(&notes, "FVwS");
-  must(colock_store_close(store, NULL));
-  colock_close(lock);
+  end_store(store, lock);
 }
 END_TEST
 

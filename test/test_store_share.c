@@ -58,6 +58,13 @@ static void open_door(struct door *door) {
   sem_init(&door->leave, 0, 0);
 }
 
+/* Who calls back with that event comes in there. */
+static void stop_at(struct notes *notes, struct door *door, char event) {
+  notes->act = wait_at_door;
+  notes->act_arg = door;
+  notes->acting = event;
+}
+
 static void await_entered(struct door *door) {
   while (sem_wait(&door->entered) != 0) continue;
 }
@@ -83,8 +90,7 @@ START_TEST(readers_of_one_process_read_together) {
   struct caller callers[4];
   pthread_barrier_t barrier;
   pthread_barrier_init(&barrier, NULL, 4);
-  must(colock_store_open(&store, lock, &all, &notes, NULL));
-  expect(&notes, "OMS");
+  store = begin_store(lock, &all, &notes, "OMS");
   notes.act = meet;
   notes.act_arg = &barrier;
   notes.acting = 'r';
@@ -106,11 +112,8 @@ START_TEST(reader_that_comes_during_a_suspend_waits_for_it_and_refreshes) {
   colock_store *store = NULL;
   struct caller first, second;
   open_door(&door);
-  must(colock_store_open(&store, lock, &all, &notes, NULL));
-  expect(&notes, "OMS");
-  notes.act = wait_at_door;
-  notes.act_arg = &door;
-  notes.acting = 'S';
+  store = begin_store(lock, &all, &notes, "OMS");
+  stop_at(&notes, &door, 'S');
   start_caller(&first, store, false);
   await_entered(&door);
   start_caller(&second, store, false);
@@ -121,8 +124,7 @@ START_TEST(reader_that_comes_during_a_suspend_waits_for_it_and_refreshes) {
   must(join_caller(&first));
   must(join_caller(&second));
   expect(&notes, "FrS");
-  must(colock_store_close(store, NULL));
-  colock_close(lock);
+  end_store(store, lock);
 }
 END_TEST
 
@@ -141,11 +143,8 @@ START_TEST(suspend_waits_for_readers) {
   struct caller reader;
   pthread_t thread;
   open_door(&door);
-  must(colock_store_open(&store, lock, &all, &notes, NULL));
-  expect(&notes, "OMS");
-  notes.act = wait_at_door;
-  notes.act_arg = &door;
-  notes.acting = 'r';
+  store = begin_store(lock, &all, &notes, "OMS");
+  stop_at(&notes, &door, 'r');
   start_caller(&reader, store, false);
   await_entered(&door);
   ck_assert_int_eq(pthread_create(&thread, NULL, suspend_main, lock), 0);
@@ -155,8 +154,7 @@ START_TEST(suspend_waits_for_readers) {
   must(join_caller(&reader));
   pthread_join(thread, NULL);
   expect(&notes, "S"); /* once: there was nothing left for the second */
-  must(colock_store_close(store, NULL));
-  colock_close(lock);
+  end_store(store, lock);
 }
 END_TEST
 
@@ -177,17 +175,14 @@ START_TEST(reader_refreshes_again_when_a_suspend_comes_between_refresh_and_readi
   struct notes notes = NOTES;
   colock *lock = test_open(test_path("a.lock"));
   struct suspender suspender = {.lock = lock};
-  colock_store *store = NULL;
-  must(colock_store_open(&store, lock, &all, &notes, NULL));
-  expect(&notes, "OMS");
+  colock_store *store = begin_store(lock, &all, &notes, "OMS");
   notes.act = suspend_soon;
   notes.act_arg = &suspender;
   notes.acting = 'F';
   must(colock_store_read(store, op_read, NULL, NULL));
   pthread_join(suspender.thread, NULL);
   ck_assert_msg(noted(&notes, "FSFrS") || noted(&notes, "FrS"), "%s", notes.events); /* as who was the faster */
-  must(colock_store_close(store, NULL));
-  colock_close(lock);
+  end_store(store, lock);
 }
 END_TEST
 
@@ -200,11 +195,8 @@ START_TEST(writer_waits_for_a_reader_of_its_process_that_was_forced_out) {
   colock_store *store = NULL;
   struct caller reader, writer;
   open_door(&door);
-  must(colock_store_open(&store, lock, &unsuspended, &notes, NULL));
-  expect(&notes, "OM");
-  notes.act = wait_at_door;
-  notes.act_arg = &door;
-  notes.acting = 'r';
+  store = begin_store(lock, &unsuspended, &notes, "OM");
+  stop_at(&notes, &door, 'r');
   start_caller(&reader, store, false);
   await_entered(&door);
   must(colock_force_unlock(path, "test", NULL));
@@ -218,8 +210,7 @@ START_TEST(writer_waits_for_a_reader_of_its_process_that_was_forced_out) {
   notes.acting = 0;
   must(colock_store_read(store, op_read, NULL, NULL)); /* right for the newer hold, whoever came last */
   expect(&notes, "r");
-  must(colock_store_close(store, NULL));
-  colock_close(lock);
+  end_store(store, lock);
 }
 END_TEST
 
@@ -232,8 +223,7 @@ START_TEST(reader_that_was_forced_out_before_it_read_begins_anew) {
   colock_store *store = NULL;
   struct caller first, second;
   open_door(&door);
-  must(colock_store_open(&store, lock, &all, &notes, NULL));
-  expect(&notes, "OMS");
+  store = begin_store(lock, &all, &notes, "OMS");
   notes.act = wait_at_door;
   notes.act_arg = &door;
   notes.acting = notes.failing = 'F';
@@ -249,8 +239,7 @@ START_TEST(reader_that_was_forced_out_before_it_read_begins_anew) {
   sem_post(&door.leave);
   must(join_caller(&second));
   expect(&notes, "FFrS");
-  must(colock_store_close(store, NULL));
-  colock_close(lock);
+  end_store(store, lock);
 }
 END_TEST
 
@@ -495,8 +484,7 @@ START_TEST(what_was_written_is_suspended_before_readers_elsewhere_come) {
   must(colock_store_read(store, op_read, NULL, NULL)); /* beside it */
   expect(&notes, "Fr");
   ck_assert_int_eq(agent_call(other, "release 0"), COLOCK_OK);
-  must(colock_store_close(store, NULL));
-  colock_close(lock);
+  end_store(store, lock);
 }
 END_TEST
 
@@ -600,9 +588,7 @@ static int op_call_first(void *context, void *arg) {
 static void call_from_suspend(struct notes *notes) {
   struct within *within = notes->act_arg;
   int result = 0;
-  must_be(COLOCK_EDEADLK, colock_store_read(within->store, op_read, NULL, NULL));
-  must_be(COLOCK_EDEADLK, colock_store_write(within->store, op_write, NULL, NULL));
-  must_be(COLOCK_EDEADLK, colock_store_close(within->store, NULL));
+  refuses_every_call(within->store);
   must(colock_store_read(within->other, op_call_first, within, &result));
   ck_assert_int_eq(result, COLOCK_EDEADLK);
   notes->acted++;
@@ -645,8 +631,7 @@ START_TEST(without_a_thread_to_be_had_nothing_is_opened) {
   while ((code = colock_store_open(&store, lock, &all, &notes, NULL)) != COLOCK_OK && test_now_ms() < limit)
     sched_yield();
   must(code);
-  must(colock_store_close(store, NULL));
-  colock_close(lock);
+  end_store(store, lock);
 }
 END_TEST
 
@@ -726,9 +711,7 @@ START_TEST(child_can_close_its_copy_of_a_store_that_is_in_use) {
   struct caller caller;
   open_door(&door);
   must(colock_store_open(&inherited.store, inherited.lock, &unsuspended, &notes, NULL));
-  notes.act = wait_at_door;
-  notes.act_arg = &door;
-  notes.acting = 'w';
+  stop_at(&notes, &door, 'w');
   start_caller(&caller, inherited.store, true);
   await_entered(&door);
   pid_t child = fork();

@@ -144,27 +144,6 @@ START_TEST(percentiles_of_few_and_of_very_many) {
 }
 END_TEST
 
-START_TEST(usual_hold_is_that_of_those_in_the_way) {
-  begin(2);
-  int fd = open(path, O_RDONLY | O_CLOEXEC);
-  timed(0, COLOCKP_T_HOLDS + 1, 1000, 10);
-  timed(1, COLOCKP_T_HOLDS + 1, 1000, 9);
-  ck_assert_int_eq(colockp_usual_hold_ns(fd, COLOCK_SHARED, path), -1); /* too few to tell */
-  ck_assert_int_eq(colockp_usual_hold_ns(fd, COLOCK_EXCLUSIVE, path), -1);
-  timed(1, COLOCKP_T_HOLDS, 1000000, 1);
-  longest(1, COLOCKP_T_HOLDS, 0, 1000000, 2);
-  longest(1, COLOCKP_T_HOLDS + 1, 0, 1000, 2);
-  ck_assert_int_eq(colockp_usual_hold_ns(fd, COLOCK_SHARED, path), -1);
-  ck_assert_int_eq(colockp_usual_hold_ns(fd, COLOCK_EXCLUSIVE, path), 1024); /* readers keep a writer waiting too */
-  timed(1, COLOCKP_T_HOLDS, 1000000, 10);
-  ck_assert_int_eq(colockp_usual_hold_ns(fd, COLOCK_EXCLUSIVE, path), 1000000);
-  timed(0, COLOCKP_T_HOLDS + 1, 1000, 11);
-  ck_assert_int_eq(colockp_usual_hold_ns(fd, COLOCK_SHARED, path), 1000);
-  close(fd);
-  ck_assert_int_eq(colockp_usual_hold_ns(-1, COLOCK_SHARED, path), -1);
-}
-END_TEST
-
 /* ---- sums ---- */
 
 /* Every word of every slot that was ever in use, whoever has it now; none of a slot beyond. */
@@ -479,7 +458,6 @@ static void fill(Suite *suite) {
   tcase_add_test(tcase, buckets_are_read_one_by_one);
   tcase_add_test(tcase, percentiles_are_ends_of_buckets);
   tcase_add_test(tcase, percentiles_of_few_and_of_very_many);
-  tcase_add_test(tcase, usual_hold_is_that_of_those_in_the_way);
   tcase_add_test(tcase, slots_are_summed);
   tcase_add_test(tcase, counts_are_64_bits_wide);
   tcase_add_test(tcase, base_of_the_epoch_is_subtracted);

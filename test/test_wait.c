@@ -265,13 +265,10 @@ static int wait_with(colock *lock, int (*callback)(const colock_report *, int64_
 START_TEST(on_wait_is_called_at_doubling_intervals) {
   have_holder("", "x");
   colock *lock = test_open_set(path, "notify_after", "20ms");
-  struct notices notices = {0};
-  ck_assert_int_eq(wait_with(lock, on_wait, &notices, 500), COLOCK_ETIMEDOUT);
+  struct notices notices = {.stop_at = 5};
+  ck_assert_int_eq(wait_with(lock, on_wait, &notices, COLOCK_FOREVER), COLOCK_ECANCELED);
   ck_assert(notices.right);
-  ck_assert_int_ge(notices.count, 2); /* at 20, 40, 80, 160, 320, as far as the machine keeps up */
-  ck_assert_int_le(notices.count, 5);
-  ck_assert_int_ge(notices.waited[0], 20);
-  for (int i = 1; i < notices.count; i++) ck_assert_int_ge(notices.waited[i], 2 * notices.waited[i - 1] - 100);
+  for (int i = 0; i < 5; i++) ck_assert_int_ge(notices.waited[i], 20 << i); /* and not much later, on a quick machine */
   colock_close(lock);
 }
 END_TEST
@@ -334,11 +331,10 @@ static int64_t stale_of_first(void) {
 
 START_TEST(stale_is_reported_and_renew_makes_it_fresh) {
   have_holder("stale_timeout=300ms", "x");
-  ck_assert_int_eq(stale_of_first(), 0);
-  int64_t limit = test_now_ms() + 20000;
-  while (stale_of_first() == 0) ck_assert_int_lt(test_now_ms(), limit);
-  ck_assert_int_eq(agent_call(holder, "renew 0"), COLOCK_OK);
-  ck_assert_int_eq(stale_of_first(), 0);
+  for (int i = 0; i < 2; i++) { /* once more, if we do not look in time */
+    await_that(agent_call(holder, "renew 0") == COLOCK_OK && stale_of_first() == 0);
+    await_that(stale_of_first() != 0);
+  }
   ck_assert_int_eq(agent_call(holder, "release 0"), COLOCK_OK);
 }
 END_TEST
@@ -391,6 +387,7 @@ START_TEST(fresh_reader_protects_a_stale_one) {
   ck_assert_int_eq(agent_call(holder, "check 0"), COLOCK_OK);
   ck_assert_int_eq(agent_call(fresh, "check 0"), COLOCK_OK);
   ck_assert_int_eq(agent_call(fresh, "release 0"), COLOCK_OK);
+  request.timeout_ms = 20000;
   must(colock_acquire_with(lock, &request, &hold)); /* now it stands alone */
   must(colock_release(hold));
   colock_close(lock);

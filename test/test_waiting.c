@@ -536,6 +536,49 @@ START_TEST(wait_may_be_freed_at_any_stage) {
 }
 END_TEST
 
+static struct {
+  void *(*body)(void *arg);
+  void *arg;
+} gated; /* a thread that begins only when its wait is being freed */
+static _Atomic bool gate;
+
+static void *begin_late(void *arg) {
+  (void)arg;
+  while (!gate) sched_yield();
+  return gated.body(gated.arg);
+}
+
+static int create_gated(pthread_t *thread, const pthread_attr_t *attributes, void *(*body)(void *arg), void *arg) {
+  gated.body = body;
+  gated.arg = arg;
+  return pthread_create(thread, attributes, begin_late, NULL);
+}
+
+static int wake_and_open(uint32_t *word, int count) {
+  gate = true;
+  return colockp_system_default.futex_wake(word, count);
+}
+
+/* Whoever is told of a request is told of its end too. */
+START_TEST(wait_that_is_freed_before_its_thread_has_begun_is_told_as_canceled) {
+  have_lock("verbosity", "debug");
+  have_holder("x");
+  colockp_system.pthread_create = create_gated;
+  colock_wait *wait = start();
+  colockp_system.pthread_create = colockp_system_default.pthread_create;
+  ck_assert_ptr_null(strstr(test_log(), "event=canceled"));
+  colockp_system.futex_wake = wake_and_open;
+  colock_wait_free(wait);
+  colockp_system.futex_wake = colockp_system_default.futex_wake;
+  const char *line = strstr(test_log(), "event=canceled");
+  ck_assert_msg(line && !strstr(line + 1, "event=canceled"), "%s", test_log());
+  ck_assert_msg(strstr(line, "mode=exclusive waited_ms=0") && strstr(line, "the wait was canceled"), "%s", line);
+  holder_lets_go();
+  is_free();
+  colock_close(lock);
+}
+END_TEST
+
 START_TEST(hold_that_nobody_took_is_released) {
   have_lock("timeout", "10s");
   colock_wait *wait = start();
@@ -615,7 +658,7 @@ START_TEST(random_waits_exclude_each_other) {
   colock_hold *holds[COUNT] = {NULL};
   have_lock("timeout", "10s");
   unsigned granted = 0, inside = 0;
-  for (int64_t limit = test_now_ms() + test_seconds(1) * 1000; test_now_ms() < limit;) {
+  for (int64_t limit = test_now_ms() + test_seconds(1) * 1000; test_now_ms() < limit || granted <= 10;) {
     uint32_t i = test_random(&random) % COUNT, what = test_random(&random) % 4;
     if (holds[i] != NULL) {
       must(colock_release(holds[i]));
@@ -641,7 +684,6 @@ START_TEST(random_waits_exclude_each_other) {
     colock_wait_free(waits[i]);
     if (holds[i] != NULL) must(colock_release(holds[i]));
   }
-  ck_assert_uint_gt(granted, 10);
   is_free();
   colock_close(lock);
 }
@@ -802,6 +844,7 @@ static void fill(Suite *suite) {
   tcase = test_case(suite, "freed", 60);
   tcase_add_loop_test(tcase, wait_may_be_freed_at_any_stage, 0, STAGES);
   tcase_add_test(tcase, hold_that_nobody_took_is_released);
+  tcase_add_test(tcase, wait_that_is_freed_before_its_thread_has_begun_is_told_as_canceled);
   tcase_add_test(tcase, wait_that_is_freed_keeps_nobody_waiting);
   tcase_add_test(tcase, wait_that_sleeps_is_freed_at_once);
   tcase_add_test(tcase, wait_that_is_freed_at_once_takes_the_others_no_time);

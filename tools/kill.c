@@ -168,7 +168,7 @@ static int signal_hold(struct hunt *hunt, const colock_entry *entry, int number)
   if (one > 0 || other > 0 || heirs > 0)
     return TOOL_OK;
   if (one < 0 || other < 0)
-    return refuse(hunt, entry, TOOL_PERMISSION, strerror(one < 0 ? -one : -other));
+    return refuse(hunt, entry, TOOL_PERMISSION, "only its user, or root, may do that");
   return TOOL_NO_FILE; /* nobody to be seen here: it ended, or it was never ours to see */
 }
 
@@ -182,7 +182,7 @@ static int round_of(struct hunt *hunt, int number) {
     return TOOL_OK;
   if (code != COLOCK_OK)
     return -tool_fail(code, false);
-  for (size_t i = 0; result >= 0 && (entry = tool_entry(hunt->before, hunt->role, i)) != NULL; i++) {
+  for (size_t at = 0; result >= 0 && (entry = tool_next(hunt->before, hunt->role, &at)) != NULL;) {
     if ((now = still_there(fresh, entry)) == NULL)
       continue;
     int status = signal_hold(hunt, now, number);

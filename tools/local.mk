@@ -12,6 +12,7 @@ noinst_LIBRARIES += %D%/libtools.a
   %D%/config.c \
   %D%/figures.c \
   %D%/kill.c \
+  %D%/log.c \
   %D%/notice.c \
   %D%/options.c \
   %D%/people.c \

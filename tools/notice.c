@@ -37,7 +37,7 @@ static const char *ordinal(int64_t n) {
 /* Our own place among those who wait: 1 is next; 0: none. */
 static int64_t own_place(const colock_report *report) {
   const colock_entry *entry;
-  for (size_t i = 0; (entry = tool_entry(report, COLOCK_WAITER, i)) != NULL; i++)
+  for (size_t at = 0; (entry = tool_next(report, COLOCK_WAITER, &at)) != NULL;)
     if (colock_entry_number(entry, COLOCK_PID) == getpid() && tool_here(entry))
       return colock_entry_number(entry, COLOCK_POSITION);
   return 0;
@@ -51,7 +51,7 @@ static char *waiting_line(const colock_report *report) {
   FILE *to = tool_memory(&text, &size);
   fprintf(to, "%s: waiting for ", escaped_path);
   if (tool_in_use(report))
-    tool_holders(to, report, true);
+    tool_holders(to, report);
   else
     fputs("its turn", to);
   if (place > 0)

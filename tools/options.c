@@ -14,7 +14,8 @@ int tool_usage(const struct tool_command *command, const char *format, ...) {
   vsnprintf(text, sizeof text, format, arguments);
   va_end(arguments);
   char *safe = tool_escaped(text);
-  tool_tell("%s: %s; see: colock help %s", command->name, safe, command->name);
+  bool asks = *safe != '\0' && safe[strlen(safe) - 1] == '?';
+  tool_tell("%s: %s%s: colock help %s", command->name, safe, asks ? " See" : "; see", command->name);
   free(safe);
   return TOOL_USAGE;
 }
@@ -147,7 +148,7 @@ static int distance(const char *a, const char *b) {
 
 const char *tool_closest(const char *text, const char *const *words, size_t count) {
   const char *found = NULL;
-  int nearest = 3;
+  int nearest = strlen(text) <= 4 ? 2 : 3; /* one slip in a short word, two in a longer one */
   for (size_t i = 0; i < count; i++) {
     int d = distance(text, words[i]);
     if (d < nearest && d < (int)strlen(words[i])) {

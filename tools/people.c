@@ -87,13 +87,19 @@ const char *tool_mode(const colock_entry *entry) {
   }
 }
 
-const colock_entry *tool_entry(const colock_report *report, int role, size_t index) {
-  for (size_t i = 0; i < colock_report_count(report); i++) {
-    const colock_entry *entry = colock_report_entry(report, i);
-    if (colock_entry_number(entry, COLOCK_ROLE) == role && index-- == 0)
+const colock_entry *tool_next(const colock_report *report, int role, size_t *at) {
+  const colock_entry *entry;
+  while ((entry = colock_report_entry(report, (*at)++)) != NULL)
+    if (colock_entry_number(entry, COLOCK_ROLE) == role)
       return entry;
-  }
   return NULL;
+}
+
+const colock_entry *tool_entry(const colock_report *report, int role, size_t index) {
+  const colock_entry *entry = NULL;
+  for (size_t at = 0; (entry = tool_next(report, role, &at)) != NULL && index > 0; index--)
+    continue;
+  return entry;
 }
 
 size_t tool_count(const colock_report *report, int role) {
@@ -161,7 +167,17 @@ static void put_hold(FILE *to, const colock_entry *entry) {
   }
 }
 
-void tool_holders(FILE *to, const colock_report *report, bool full) {
+/* How long such holds last as a rule, if the one that is in the way is in use. */
+static void put_usual(FILE *to, const colock_report *report, const colock_entry *first) {
+  bool shared = colock_entry_number(first, COLOCK_MODE) == COLOCK_SHARED;
+  int64_t ms = colock_report_stat(report, shared ? "usual_hold_shared_ms" : "usual_hold_exclusive_ms");
+  if (colock_entry_number(first, COLOCK_ROLE) == COLOCK_CACHED || ms < 0)
+    return;
+  fputs("; usually under ", to);
+  tool_age(to, ms < 1000 ? ms : (ms + 999) / 1000 * 1000);
+}
+
+void tool_holders(FILE *to, const colock_report *report) {
   const colock_entry *first = owner(report, 0), *nameless = tool_entry(report, COLOCK_ANONYMOUS, 0);
   size_t others = owners(report);
   if (first == NULL && nameless != NULL)
@@ -175,7 +191,7 @@ void tool_holders(FILE *to, const colock_report *report, bool full) {
   if (cached) {
     fputs(colock_entry_number(first, COLOCK_SUSPENDING) > 0 ? ", " : ", kept ", to);
     tool_kept(to, first);
-  } else if (full) {
+  } else {
     put_hold(to, first);
   }
   if (colock_entry_number(first, COLOCK_STALE) > 0)
@@ -186,4 +202,5 @@ void tool_holders(FILE *to, const colock_report *report, bool full) {
   others += nameless != NULL ? 0 : (size_t)-1;
   if (others > 0)
     fprintf(to, " and %zu other%s", others, others == 1 ? "" : "s");
+  put_usual(to, report, first);
 }

@@ -162,12 +162,18 @@ static int parse(struct run *run, int argc, char **argv, bool *done) {
     choose_shell(run);
   if (run->conflict < 0)
     run->conflict = TOOL_BUSY;
-  size_t size = strlen(run->target != NULL ? run->target : run->file) + sizeof ".lock";
+  const char *name = run->target != NULL ? run->target : run->file;
+  int length = (int)strlen(name);
+  if (length == 0)
+    return tool_usage(&tool_run, "the name of %s is empty", run->target != NULL ? "what --for locks" : "the lock file");
+  while (run->target != NULL && length > 1 && name[length - 1] == '/') /* as colock_open_for takes it */
+    length--;
+  size_t size = (size_t)length + sizeof ".lock";
   if ((run->path = malloc(size)) == NULL) {
     tool_tell("out of memory");
     return TOOL_SYSTEM;
   }
-  snprintf(run->path, size, "%s%s", run->target != NULL ? run->target : run->file, run->target != NULL ? ".lock" : "");
+  snprintf(run->path, size, "%.*s%s", length, name, run->target != NULL ? ".lock" : "");
   return TOOL_OK;
 }
 
@@ -204,12 +210,6 @@ static int verbosity_of(const colock_config *config) {
   return 2;
 }
 
-static void on_log(int level, const char *line, void *arg) {
-  (void)level;
-  (void)arg;
-  tool_tell("%s", line);
-}
-
 /* Settings and the lock. What run cannot know is left out: whether COMMAND makes progress, so nothing turns stale
  * by itself. */
 static int open_lock(struct run *run, colock **lock) {
@@ -224,7 +224,7 @@ static int open_lock(struct run *run, colock **lock) {
   if (run->configured)
     run->timeout_ms = is_default(config, "timeout") ? COLOCK_FOREVER : COLOCK_CONFIGURED;
   run->verbosity = verbosity_of(config);
-  colock_set_log(on_log, NULL);
+  colock_set_log(tool_log, NULL);
   int code = run->target != NULL ? colock_open_for(lock, run->target, config) : colock_open(lock, run->file, config);
   colock_config_free(config);
   return code == COLOCK_OK ? TOOL_OK : tool_fail(code, true);
@@ -241,7 +241,7 @@ static void put_in_the_way(FILE *to, const char *path) {
   }
   if (held) {
     fputs("held by ", to);
-    tool_holders(to, report, false);
+    tool_holders(to, report);
   } else if (first != NULL && colock_entry_number(first, COLOCK_PASSED) == 0) {
     fputs("free, but first in line is ", to);
     tool_name(to, first);

@@ -30,8 +30,8 @@ static void put_alarm(FILE *to, const char *word) {
   tool_colour(to, TOOL_PLAIN);
 }
 
-/* migrate[5120] alice@db1, 2m5s, "schema 42", STALE */
-static void put_holder(FILE *to, const colock_entry *entry) {
+/* migrate[5120] alice@db1, 2m5s, "schema 42", STALE. ask: whether its process is stopped */
+static void put_holder(FILE *to, const colock_entry *entry, bool ask) {
   if (colock_entry_number(entry, COLOCK_ROLE) == COLOCK_ANONYMOUS) {
     tool_nameless(to, entry);
     return;
@@ -44,7 +44,7 @@ static void put_holder(FILE *to, const colock_entry *entry) {
   put_purpose(to, entry, ", ");
   if (colock_entry_number(entry, COLOCK_UPGRADING) > 0)
     fputs(", upgrading", to);
-  if (colock_entry_number(entry, COLOCK_STOPPED) > 0) {
+  if (ask && colock_entry_number(entry, COLOCK_STOPPED) > 0) {
     fputs(", ", to);
     put_alarm(to, "stopped");
   }
@@ -54,20 +54,29 @@ static void put_holder(FILE *to, const colock_entry *entry) {
   }
 }
 
-/* The first in line whom one who keeps the lock in that mode keeps waiting. */
-static const colock_entry *recalled_for(const colock_report *report, const colock_entry *kept) {
+/* The first in line of those who are not passed over: of all, and of those who want it exclusively. */
+struct first {
+  const colock_entry *any, *writer;
+};
+
+static struct first first_in_line(const colock_report *report) {
+  struct first first = {NULL, NULL};
   const colock_entry *waiter;
-  for (size_t i = 0; (waiter = tool_entry(report, COLOCK_WAITER, i)) != NULL; i++)
-    if (colock_entry_number(waiter, COLOCK_PASSED) == 0 &&
-        (colock_entry_number(kept, COLOCK_MODE) == COLOCK_EXCLUSIVE ||
-         colock_entry_number(waiter, COLOCK_MODE) == COLOCK_EXCLUSIVE))
-      return waiter;
-  return NULL;
+  for (size_t at = 0; first.writer == NULL && (waiter = tool_next(report, COLOCK_WAITER, &at)) != NULL;) {
+    if (colock_entry_number(waiter, COLOCK_PASSED) != 0)
+      continue;
+    if (first.any == NULL)
+      first.any = waiter;
+    if (colock_entry_number(waiter, COLOCK_MODE) == COLOCK_EXCLUSIVE)
+      first.writer = waiter;
+  }
+  return first;
 }
 
 /* server[123] alice@db1, unused for 3s, recalled for backup[5200] */
-static void put_kept(FILE *to, const colock_report *report, const colock_entry *entry) {
-  const colock_entry *waiter = recalled_for(report, entry);
+static void put_kept(FILE *to, const colock_entry *entry, const struct first *first) {
+  bool alone = colock_entry_number(entry, COLOCK_MODE) == COLOCK_EXCLUSIVE; /* it keeps readers waiting, too */
+  const colock_entry *waiter = alone ? first->any : first->writer;
   tool_name(to, entry);
   fputc(' ', to);
   tool_user(to, entry, true);
@@ -84,33 +93,41 @@ static void put_kept(FILE *to, const colock_report *report, const colock_entry *
   fputc('\n', to);
 }
 
-/* Nobody uses it, but it is not free. */
-static void put_all_kept(FILE *to, const colock_report *report, size_t count) {
-  const colock_entry *entry = tool_entry(report, COLOCK_CACHED, 0);
-  fprintf(to, "cached, %s, ", tool_mode(entry));
-  if (count > 1)
-    fprintf(to, "%zu owners:\n", count);
-  for (size_t i = 0; (entry = tool_entry(report, COLOCK_CACHED, i)) != NULL; i++) {
-    fputs(count > 1 ? "  " : "", to);
-    put_kept(to, report, entry);
+static void put_each_kept(FILE *to, const colock_report *report, const char *before) {
+  const struct first first = first_in_line(report);
+  const colock_entry *entry;
+  for (size_t at = 0; (entry = tool_next(report, COLOCK_CACHED, &at)) != NULL;) {
+    fputs(before, to);
+    put_kept(to, entry, &first);
   }
 }
 
-/* One line for each holder. */
-static void put_all(FILE *to, const colock_report *report) {
+/* Nobody uses it, but it is not free. */
+static void put_all_kept(FILE *to, const colock_report *report, size_t count) {
+  fprintf(to, "cached, %s, ", tool_mode(tool_entry(report, COLOCK_CACHED, 0)));
+  if (count > 1)
+    fprintf(to, "%zu owners:\n", count);
+  put_each_kept(to, report, count > 1 ? "  " : "");
+}
+
+/* One line for each of so many holders. Of a crowd that is in nobody's way it is not asked who is stopped: that takes
+ * longer than all the rest. */
+static void put_all(FILE *to, const colock_report *report, size_t count) {
+  enum { CROWD = 100 };
+  bool ask = count <= CROWD || tool_count(report, COLOCK_WAITER) > 0;
   const colock_entry *entry;
   for (size_t i = 0; (entry = colock_report_entry(report, i)) != NULL; i++) {
     int64_t role = colock_entry_number(entry, COLOCK_ROLE);
     if (role != COLOCK_HOLDER && role != COLOCK_ANONYMOUS)
       continue;
     fputs("  ", to);
-    put_holder(to, entry);
+    put_holder(to, entry, ask);
     fputc('\n', to);
   }
 }
 
 static void put_holders(FILE *to, const colock_report *report) {
-  const colock_entry *first = tool_entry(report, COLOCK_HOLDER, 0), *entry;
+  const colock_entry *first = tool_entry(report, COLOCK_HOLDER, 0);
   size_t count = tool_count(report, COLOCK_HOLDER) + tool_count(report, COLOCK_ANONYMOUS);
   size_t kept = tool_count(report, COLOCK_CACHED);
   if (first == NULL)
@@ -126,16 +143,13 @@ static void put_holders(FILE *to, const colock_report *report) {
     fputc('\n', to);
   } else if (count == 1) {
     fprintf(to, "%s, ", tool_mode(first));
-    put_holder(to, first);
+    put_holder(to, first, true);
     fputc('\n', to);
   } else {
     fprintf(to, "%s, %zu holders:\n", tool_mode(first), count);
-    put_all(to, report);
+    put_all(to, report, count);
   }
-  for (size_t i = 0; (entry = tool_entry(report, COLOCK_CACHED, i)) != NULL; i++) {
-    fputs("  cached ", to);
-    put_kept(to, report, entry);
-  }
+  put_each_kept(to, report, "  cached ");
 }
 
 /* What a waiter's column holds, as text of its own, to measure it; free() it. */
@@ -151,14 +165,26 @@ static char *column(const colock_entry *entry, bool user) {
   return text;
 }
 
+struct row { /* a waiter, and its columns that are as wide as the widest */
+  const colock_entry *entry;
+  char *name, *user;
+};
+
+static void put_padded(FILE *to, const char *text, int columns) {
+  fprintf(to, "%s%*s ", text, columns - tool_width(text), "");
+}
+
 /* 1 exclusive backup[5200] bob 41s; its place is - if it has none */
-static void put_waiter(FILE *to, const colock_entry *entry, int digits, int widest_name, int widest_user) {
-  char place[24] = "-", *name = column(entry, false), *user = column(entry, true);
+static void put_waiter(FILE *to, const struct row *row, int digits, int widest_name, int widest_user) {
+  const colock_entry *entry = row->entry;
+  char place[24] = "-";
   int64_t position = colock_entry_number(entry, COLOCK_POSITION);
   int64_t priority = colock_entry_number(entry, COLOCK_PRIORITY);
   if (position > 0)
     snprintf(place, sizeof place, "%" PRId64, position);
-  fprintf(to, "  %*s %-9s %-*s %-*s ", digits, place, tool_mode(entry), widest_name, name, widest_user, user);
+  fprintf(to, "  %*s %-9s ", digits, place, tool_mode(entry));
+  put_padded(to, row->name, widest_name);
+  put_padded(to, row->user, widest_user);
   tool_age(to, colock_entry_number(entry, COLOCK_AGE_MS));
   if (priority != 0)
     fprintf(to, " priority %" PRId64, priority);
@@ -170,32 +196,35 @@ static void put_waiter(FILE *to, const colock_entry *entry, int digits, int wide
   else if (colock_entry_number(entry, COLOCK_STOPPED) > 0)
     fputs(" (stopped)", to);
   fputc('\n', to);
-  free(name);
-  free(user);
 }
 
+static int wider(int widest, const char *text) { return tool_width(text) > widest ? tool_width(text) : widest; }
+
 static void put_waiters(FILE *to, const colock_report *report) {
-  size_t count = tool_count(report, COLOCK_WAITER);
+  size_t count = tool_count(report, COLOCK_WAITER), used = 0;
   int widest_name = 0, widest_user = 0, digits = snprintf(NULL, 0, "%zu", count);
+  const colock_entry *entry;
   if (count == 0)
     return;
-  for (size_t i = 0; i < count; i++) {
-    const colock_entry *entry = tool_entry(report, COLOCK_WAITER, i);
-    char *name = column(entry, false), *user = column(entry, true);
-    widest_name = (int)strlen(name) > widest_name ? (int)strlen(name) : widest_name;
-    widest_user = (int)strlen(user) > widest_user ? (int)strlen(user) : widest_user;
-    free(name);
-    free(user);
+  struct row *rows = tool_got(calloc(count, sizeof *rows));
+  for (size_t at = 0; (entry = tool_next(report, COLOCK_WAITER, &at)) != NULL; used++) {
+    rows[used] = (struct row){.entry = entry, .name = column(entry, false), .user = column(entry, true)};
+    widest_name = wider(widest_name, rows[used].name);
+    widest_user = wider(widest_user, rows[used].user);
   }
   fprintf(to, "  waiting %zu:\n", count);
-  for (size_t i = 0; i < count; i++)
-    put_waiter(to, tool_entry(report, COLOCK_WAITER, i), digits, widest_name, widest_user);
+  for (size_t i = 0; i < used; i++) {
+    put_waiter(to, &rows[i], digits, widest_name, widest_user);
+    free(rows[i].name);
+    free(rows[i].user);
+  }
+  free(rows);
 }
 
 static void put_revoked(FILE *to, const colock_report *report) {
   const colock_entry *entry;
   int64_t uid = colock_report_stat(report, "forced_uid"), age_ms = colock_report_stat(report, "forced_age_ms");
-  for (size_t i = 0; (entry = tool_entry(report, COLOCK_REVOKED, i)) != NULL; i++) {
+  for (size_t at = 0; (entry = tool_next(report, COLOCK_REVOKED, &at)) != NULL;) {
     fputs("  ", to);
     put_alarm(to, "REVOKED");
     fputc(' ', to);

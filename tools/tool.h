@@ -99,14 +99,17 @@ void tool_span(FILE *to, int64_t ms);  /* 1.5s: a measured length */
 bool tool_here(const colock_entry *entry); /* on this host, as far as the entry says */
 const char *tool_mode(const colock_entry *entry);
 size_t tool_count(const colock_report *report, int role);
-/* the index-th of that role, or NULL */
+/* the index-th of that role, or NULL; who goes through many of them takes tool_next */
 const colock_entry *tool_entry(const colock_report *report, int role, size_t index);
+/* the next of that role, or NULL; *at is 0 at first */
+const colock_entry *tool_next(const colock_report *report, int role, size_t *at);
 void tool_nameless(FILE *to, const colock_entry *entry); /* a reader without a name */
 bool tool_held(const colock_report *report);   /* somebody uses it */
 bool tool_in_use(const colock_report *report); /* or keeps it unused: for a try they are one */
 void tool_kept(FILE *to, const colock_entry *entry); /* unused for 5s; suspending for 2s */
 void tool_names(FILE *to, const colock_report *report);              /* a[1], b[2] and 3 others */
-void tool_holders(FILE *to, const colock_report *report, bool full); /* a[1] (alice, 2m5s, "schema 42") and 2 others */
+/* a[1] (alice, 2m5s, "schema 42") and 2 others; usually under 40ms */
+void tool_holders(FILE *to, const colock_report *report);
 
 /* ---- figures.c: statistics, in words and bars ---- */
 void tool_ns(FILE *to, int64_t ns); /* 1.28us, 35.0ms, 2m5s: three digits */
@@ -126,6 +129,9 @@ void tool_put_prometheus(FILE *to, const struct tool_measured *locks, size_t cou
 /* ---- replace.c: a file written as a whole ---- */
 /* A reader sees the old content or the new, never a part. An exit status; what failed has been said. */
 int tool_replace_file(const char *path, const char *text, size_t size);
+
+/* ---- log.c: what the library says while it works ---- */
+void tool_log(int level, const char *line, void *arg); /* shaped as the hook of colock_set_log */
 
 /* ---- notice.c: telling people that we wait ---- */
 void tool_notice_begin(const char *path, bool quiet);

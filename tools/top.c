@@ -109,9 +109,10 @@ static int top_main(int argc, char **argv) {
       return tool_bad_option(&tool_top, option, argv);
     if (option == 'h')
       return tool_print_help(&tool_top);
-    if (option == 'i' && (!tool_parse_time(optarg, &interval_ms) || interval_ms < TOP_LEAST_MS))
-      return tool_usage(&tool_top, "'%s' is not a time to look again: give seconds (2, 0.5), or 250ms, 2s, 1min; "
-                        "100ms at least", optarg);
+    if (option == 'i' && !tool_parse_time(optarg, &interval_ms))
+      return tool_usage(&tool_top, "'%s' is not a time: give seconds (2, 0.5), or 250ms, 2s, 1min", optarg);
+    if (option == 'i' && interval_ms < TOP_LEAST_MS)
+      return tool_usage(&tool_top, "'%s' is too often: %dms at least", optarg, TOP_LEAST_MS);
     only_once = only_once || option == 256;
   }
   if (optind >= argc)

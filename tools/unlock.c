@@ -83,7 +83,7 @@ static int somebody_keeps(const struct unlock *unlock, colock_report *before) {
   const colock_entry *first = tool_entry(before, COLOCK_CACHED, 0), *entry;
   char *path = tool_escaped(unlock->path);
   FILE *to = tool_out();
-  for (size_t i = 0; (entry = tool_entry(before, COLOCK_CACHED, i)) != NULL; i++)
+  for (size_t at = 0; (entry = tool_next(before, COLOCK_CACHED, &at)) != NULL;)
     if (colock_entry_number(entry, COLOCK_STOPPED) > 0)
       first = entry;
   put_json(unlock, "busy", before);
@@ -174,7 +174,7 @@ static int end_holders(const struct unlock *unlock, colock_report *before) {
 
 static bool any_stopped(const colock_report *report) {
   const colock_entry *entry;
-  for (size_t i = 0; (entry = tool_entry(report, COLOCK_CACHED, i)) != NULL; i++)
+  for (size_t at = 0; (entry = tool_next(report, COLOCK_CACHED, &at)) != NULL;)
     if (colock_entry_number(entry, COLOCK_STOPPED) > 0)
       return true;
   return false;

@@ -25,7 +25,7 @@ static void say_gave_up(const char *path, const colock_report *report, int64_t t
   fprintf(to, "%s: gave up after ", escaped);
   tool_span(to, timeout_ms);
   fputs("; held by ", to);
-  tool_holders(to, report, false);
+  tool_holders(to, report);
   fprintf(to, ". Retry, or: colock status %s", escaped);
   fclose(to);
   tool_tell("%s", text);

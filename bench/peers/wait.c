@@ -15,7 +15,7 @@ void compare_handover(struct run *run) {
     if (!can(peer, COLOCK_EXCLUSIVE))
       continue;
     median.count = worst.count = run->quick || peer->slow ? 1 : 3;
-    measure_handover(run, peer, 0, peer->slow ? 20 : 50, &median, &worst);
+    measure_handover(run, &colock_contender, peer, 0, peer->slow ? 20 : 50, &median, &worst);
     print_series(run, &median, (struct figure){ .name = peer->name, .unit = "us" });
   }
 }

@@ -88,7 +88,7 @@ export interface Settings {
   verbosity?: 'quiet' | 'error' | 'warning' | 'info' | 'debug'
   label?: string
   fileMode?: number | string
-  carrier?: 'auto' | 'mapped' | 'file'
+  carrier?: 'auto' | 'mapped'
   seats?: number
 }
 

@@ -52,8 +52,8 @@ run_one() {
   ) >"$out" 2>&1 </dev/null 3<&-
 }
 
-# The case that failed does so again: a suite that fails once on a busy machine has noticed nothing. The torture is random,
-# and what it finds is no matter of time.
+# The case that failed does so again: a suite that fails once on a busy machine has noticed nothing. The torture is
+# random, and what it finds is no matter of time.
 fails_again() {
   case $1 in test/torture/*) return 0 ;; esac
   CK_RUN_CASE=$(sed -n 's/.*:[FES]:\([^:]*\):.*/\1/p' "$out" | head -n 1)
@@ -83,7 +83,8 @@ run_tests() {
 
 # What failed, in a few words.
 what_failed() {
-  sed -n 's/^FAILED, seed [0-9]*, plan [a-z]*: //p; s/.*:[FES]:\([^:]*\):[^:]*:[0-9]*: */\1: /p' "$out" | head -n 1 | cut -c1-76
+  sed -n 's/^FAILED, seed [0-9]*, plan [a-z]*: //p; s/.*:[FES]:\([^:]*\):[^:]*:[0-9]*: */\1: /p' "$out" |
+    head -n 1 | cut -c1-76
 }
 
 abs_top_srcdir=$sources abs_top_builddir=$PWD

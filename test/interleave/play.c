@@ -23,12 +23,12 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define LIMIT_MS 3000         /* for an outcome that is expected */
+#define LIMIT_MS 6000         /* for an outcome that is expected */
 #define LIMIT_TRACED_MS 30000 /* the same of who goes instruction by instruction, in a build with sanitizers */
 #define QUIET_MS 8            /* everybody has been asleep for so long: what a step has set off is over */
 #define QUIET_WATCHED_MS 27   /* the same where somebody watches the file: watch.c rings repeatedly after an event */
 #define RESTED_MS 650         /* when the watch that a wait has begun has rung for the last time, watch.c */
-#define SETTLE_MS 300         /* who polls is never quiet */
+#define SETTLE_MS 300         /* who is never quiet for that long is not waited for */
 
 static struct {
   const struct spec *spec;
@@ -340,11 +340,20 @@ static bool anybody_is_under_way(void) {
   return false;
 }
 
+static bool anybody_is_stepped(void) {
+  for (int i = 0; i < stage.spec->session_count; i++)
+    if (actor_is_stepped(&stage.actors[i])) return true;
+  return false;
+}
+
+/* Who does not get the processor is waited for; who polls, or goes instruction by instruction, is never quiet. */
 static void settle(void) {
   bool asleep;
   int64_t start = test_now_ms(), quiet_since = start, quiet_ms = stage.anyone_watches ? QUIET_WATCHED_MS : QUIET_MS;
   unsigned long long before = switches(&asleep);
-  for (int64_t now = start; now < start + SETTLE_MS && now < quiet_since + quiet_ms; now = test_now_ms()) {
+  int64_t limit = start + (anybody_is_stepped() ? SETTLE_MS : LIMIT_MS);
+  for (int64_t now = start; now < (asleep ? start + SETTLE_MS : limit) && now < quiet_since + quiet_ms;
+       now = test_now_ms()) {
     pause_a_little();
     everybody_traced_runs();
     unsigned long long after = switches(&asleep);

@@ -16,6 +16,7 @@
  * remembered.
  *
  * Switches:  N processes  BREAKERS  ROUNDS acquires a process  CRASHES  CHANGE: downgrade and upgrade too
+ *   KEEP: LANE may be kept after a hold, and used for another one of the same mode (colockp_lane_words_again)
  *
  * Broken on purpose, named as in lib/broken.h where it has them:
  *   GENERATION     the generation is not read again once the lane is locked
@@ -24,7 +25,10 @@
  *   CLEAR_BLIND    a holder stores 0 into the writer word instead of comparing
  *   CLEAR_LATE     the mark is cleared after the unlock
  *   BREAK_BLIND    who forces adds one to whatever the generation is by then
- *   FENCE_LOST     the token is read, then written, by itself no atomic step */
+ *   FENCE_LOST     the token is read, then written, by itself no atomic step
+ *   KEPT_BLIND     what was kept is used again without a look at the generation (needs KEEP, as:)
+ *   KEPT_LATE      its token is taken after that look
+ *   KEPT_MARKED    the mark stays while LANE is only kept */
 #ifndef N
 #define N 2
 #endif
@@ -51,6 +55,7 @@ byte generation;
 byte fence, writer, abandoned;
 /* what we know */
 bit killed[N], holds[N], ending[N];  /* ending: its release has found it whole */
+bit kept[N];
 byte hold_id[N];
 byte token_of[N], token_lane[N];     /* of the last mark that it made */
 byte token_least[GENERATIONS], token_most[GENERATIONS];
@@ -125,7 +130,7 @@ inline check_token() {
 }
 
 proctype Process(byte me) provided (!killed[me]) {
-  bit exclusive, late;
+  bit exclusive, late, again;
   byte g, token, found, owed, present, i, round;
   do
   :: round < ROUNDS ->
@@ -134,7 +139,7 @@ proctype Process(byte me) provided (!killed[me]) {
      :: exclusive = 0
      :: exclusive = 1
      fi;
-again:
+anew:
      atomic { token = 0; found = 0; owed = 0; present = 0; g = generation }
      atomic {
        if
@@ -166,6 +171,7 @@ words:
      :: found != 0 -> bury(found)
      :: else
      fi;
+mark:
      /* colockp_writer_mark */
      do
      :: !exclusive -> break
@@ -229,6 +235,45 @@ words:
      :: true
      fi;
 #endif
+#ifdef KEEP
+     if
+     :: atomic {
+          if
+          :: generation == g -> ending[me] = 1
+          :: else -> goto release
+          fi }
+#ifndef KEPT_MARKED
+        if
+        :: exclusive ->
+           atomic {
+             if
+             :: writer == token_of[me] -> writer = 0
+             :: else
+             fi }
+        :: else
+        fi;
+#endif
+        atomic { holds[me] = 0; ending[me] = 0; kept[me] = 1 }
+        if
+        :: atomic { again < 1 -> again = 1; kept[me] = 0; late = generation != g }
+#ifndef KEPT_LATE
+           take_token();
+#endif
+#ifndef KEPT_BLIND
+           if
+           :: generation != g -> goto undo
+           :: else
+           fi;
+#endif
+#ifdef KEPT_LATE
+           take_token();
+#endif
+           goto mark
+        :: atomic { kept[me] = 0; unlock(); goto next }
+        fi
+     :: true
+     fi;
+#endif
 release:
      /* colockp_hold_end, colockp_lane_unlock */
      atomic {
@@ -267,9 +312,9 @@ release:
      goto next;
 undo:
      atomic { unlock(); holds[me] = 0 }
-     goto again;
+     goto anew;
 next:
-     atomic { token = 0; found = 0; owed = 0; present = 0; g = 0; exclusive = 0; late = 0 }
+     atomic { token = 0; found = 0; owed = 0; present = 0; g = 0; exclusive = 0; late = 0; again = 0 }
   :: break
   od
 }
@@ -293,11 +338,11 @@ proctype Breaker() {
 #endif
     fi;
     if
-    :: holds[p] && lane_of[p] == generation -> g = generation; id = hold_id[p]
+    :: (holds[p] || kept[p]) && lane_of[p] == generation -> g = generation; id = hold_id[p]
     :: else -> goto out
     fi }
   if
-  :: holds[p] && hold_id[p] == id && lane_of[p] == g /* it lasts */
+  :: (holds[p] || kept[p]) && hold_id[p] == id && lane_of[p] == g /* it lasts */
   :: else -> goto out
   fi;
   atomic {

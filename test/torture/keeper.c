@@ -91,8 +91,7 @@ bool keeper_only_kept(int fd) {
     if (pread(fd, &activity, sizeof activity, at) != sizeof activity) return false;
     if (activity.generation != (uint32_t)header.generation) continue;
     kept |= activity.state == COLOCKP_CACHED;
-    if (activity.state == COLOCKP_HELD || activity.state == COLOCKP_UPGRADING || activity.state == COLOCKP_RECALLED)
-      return false;
+    if (activity.state == COLOCKP_HELD || activity.state == COLOCKP_RECALLED) return false; /* an upgrader waits, too */
   }
   return kept;
 }
