@@ -147,6 +147,15 @@ server_is_killed() {
 server_ends() { kill "$server" && wait "$server" && test ! -e "$scratch/tasks/tasks.sock"; }
 second_server_is_refused() { fails_with 1 already tasks serve; }
 
+# As their README has it, without the flags of this tree.
+compiles_alone() {
+  $CC -std=gnu11 -Wall -Wextra -Werror -I "$abs_top_srcdir/include" -c -o "$scratch/alone.o" "$1" >"$scratch/output" 2>&1
+}
+for example in "$examples"/*.c; do
+  name=$(basename "$example" .c)
+  if test -x "$bin/$name"; then ok "${name}_compiles_alone" compiles_alone "$example"; fi
+done
+
 if test -x "$bin/03_tasks"; then
   mkdir "$scratch/tasks"
   ok 'tasks_knows_no_lock_yet' says 'not used yet' tasks lock-status

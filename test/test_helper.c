@@ -435,8 +435,8 @@ static void fill(Suite *suite) {
   tcase_add_test(tcase, what_is_kept_for_ever_costs_no_time);
   tcase_add_test(tcase, who_wakes_its_own_thread_wakes_no_others);
   tcase_add_test(tcase, thread_waits_a_while_for_what_is_in_use);
-  tcase = test_case(suite, "fork", 60); /* the sanitizer has no threads in the child of a process that has some */
-  tcase_set_tags(tcase, "native");
+  tcase = test_case(suite, "fork", 60);
+  tcase_set_tags(tcase, "native child_threads");
   tcase_add_test(tcase, child_has_nothing_of_what_its_parent_keeps);
   tcase_add_test(tcase, child_does_no_harm_to_what_its_parent_has_in_use);
   tcase_add_test(tcase, child_that_closes_leaves_its_parent_what_it_keeps);

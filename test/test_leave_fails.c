@@ -446,8 +446,8 @@ static void fill(Suite *suite) {
   tcase_add_loop_test(tcase, inherited_hold_is_not_suspended_but_those_after_it_are, 0, 2);
   tcase_add_test(tcase, hold_that_was_forced_out_at_its_grant_does_not_stand_for_the_lock);
   tcase_add_loop_test(tcase, what_cannot_be_made_exclusive_is_suspended_before_it_goes, 0, FAILURES);
-  tcase = test_case(suite, "fork", 60); /* the sanitizer has no threads in the child of a process that has some */
-  tcase_set_tags(tcase, "native");
+  tcase = test_case(suite, "fork", 60);
+  tcase_set_tags(tcase, "native child_threads");
   tcase_add_loop_test(tcase, child_suspends_what_is_its_own, 0, 2);
   tcase_add_loop_test(tcase, child_that_returns_from_a_suspend_leaves_its_parent_alone, 0, WAYS);
   tcase = test_case(suite, "set", 60);

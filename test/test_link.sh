@@ -79,7 +79,7 @@ for example in "$abs_top_srcdir"/examples/*.c; do
     skip "example_${name}_links" "$others is missing"
     continue
   fi
-  ok "example_${name}_links" compile -D_GNU_SOURCE -o "$scratch/$name" "$example" $(flags --cflags --libs) \
+  ok "example_${name}_links" compile -std=gnu11 -o "$scratch/$name" "$example" $(flags --cflags --libs) \
     ${others:+$(plain_flags --cflags --libs $others)} -pthread
 done
 finish

@@ -308,7 +308,7 @@ static void fill(Suite *suite) {
   tcase_add_test(tcase, descriptors_are_above_the_standard_ones);
   tcase_add_test(tcase, descriptors_close_on_exec);
   tcase = test_case(suite, "fork", 60);
-  tcase_set_tags(tcase, "native"); /* memcheck: what only another thread knew of is lost in the child */
+  tcase_set_tags(tcase, "native child_threads"); /* memcheck: what only another thread knew of is lost in the child */
   tcase_add_test(tcase, fork_amid_busy_threads_leaves_the_child_a_working_lock);
   tcase = test_case(suite, "stacks", 60);
   tcase_set_tags(tcase, "native"); /* it writes to a stack that memcheck knows to be unused */

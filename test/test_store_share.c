@@ -791,7 +791,7 @@ static void fill(Suite *suite) {
   tcase_add_test(tcase, operation_or_callback_that_forks_ends_in_the_child_with_a_code);
 
   tcase = test_case(suite, "fork_kept", 60);
-  tcase_set_tags(tcase, "native"); /* the thread sanitizer knows no threads of a forked child */
+  tcase_set_tags(tcase, "native child_threads");
   tcase_add_test(tcase, child_has_a_store_of_its_own_beside_what_the_parent_keeps);
 }
 

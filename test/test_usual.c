@@ -15,8 +15,8 @@ static void begin(uint32_t slots) {
 }
 
 static void count_at(int64_t counters, unsigned which, int64_t ns, uint64_t times) {
-  struct colockp_counters *none = NULL;
-  int64_t at = counters + (char *)&none->times[which].buckets[colockp_bucket((uint64_t)ns)] - (char *)none;
+  int64_t at = counters + (int64_t)(offsetof(struct colockp_counters, times) + which * sizeof(struct colockp_times) +
+                                    offsetof(struct colockp_times, buckets) + colockp_bucket((uint64_t)ns) * 8);
   planted_bytes(path, at, &times, sizeof times);
 }
 

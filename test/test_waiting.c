@@ -851,7 +851,7 @@ static void fill(Suite *suite) {
   tcase_add_test(tcase, random_waits_exclude_each_other);
   tcase_add_test(test_case(suite, "fork", 60), child_has_none_of_its_parents_waits);
   tcase = test_case(suite, "fork_and_wait", 60);
-  tcase_set_tags(tcase, "native"); /* the thread sanitizer takes no new threads in the child of one with threads */
+  tcase_set_tags(tcase, "native child_threads");
   tcase_add_test(tcase, child_may_begin_its_own);
   tcase = test_case(suite, "means", 60);
   tcase_add_test(tcase, without_a_thread_nothing_has_begun);

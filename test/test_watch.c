@@ -859,7 +859,7 @@ static void fill(Suite *suite) {
   tcase_set_tags(tcase, "native"); /* valgrind keeps the last one for itself */
   tcase_add_test(tcase, thread_takes_no_signal);
   tcase = test_case(suite, "fork", 60);
-  tcase_set_tags(tcase, "native"); /* the thread sanitizer takes no new threads in the child of one with threads */
+  tcase_set_tags(tcase, "native child_threads");
   tcase_add_test(tcase, child_begins_without_and_starts_its_own);
   tcase_add_test(tcase, child_may_forget_what_its_parent_watched);
   tcase_add_test(tcase, starts_and_ends_amid_forks);

@@ -129,6 +129,7 @@ int top_live(struct top *top, int64_t interval_ms) {
   tool_before_dying = NULL;
   top_view_end(&loop.view);
   close(loop.signals);
-  sigprocmask(SIG_SETMASK, &loop.before, NULL);
+  if (loop.status < TOOL_SIGNAL) /* else one that came late, as SIGHUP behind the end of its terminal, would end us */
+    sigprocmask(SIG_SETMASK, &loop.before, NULL);
   return loop.status;
 }

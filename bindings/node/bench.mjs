@@ -53,10 +53,10 @@ try {
   await pairs('acquire + release, not kept, exclusive', plain, 'exclusive')
   await plain.close()
 
-  const shared = await openShared(path.join(directory, 'shared'))
+  let alone
+  const shared = await openShared(path.join(directory, 'shared'), { onOpen: database => { alone = database } })
   const insert = 'insert into rows (who, n) values ($1, $2)'
   await shared.exec('create table rows (id serial primary key, who text, n int)')
-  const alone = await shared.run(database => database)
   const [without, beside] = await rounds(INSERTS, [alone, shared].map(database => async () => {
     for (let n = 0; n < INSERTS; n++) await database.query(insert, ['bench', n])
   }))
