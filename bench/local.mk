@@ -53,7 +53,8 @@ EXTRA_PROGRAMS += %D%/peers/compare
 %C%_peers_compare_LDADD = libcolockp.la $(PEER_BOOST_OBJECTS) $(PEER_BOOST_LIBS) $(LMDB_LIBS) $(TDB_LIBS) \
   $(SQLITE_LIBS) $(YAML_LIBS) $(PTHREAD_LIBS)
 %C%_peers_compare_DEPENDENCIES = libcolockp.la $(PEER_BOOST_OBJECTS)
-EXTRA_DIST += %D%/README %D%/peers/boost.cc %D%/peers/peer.py %D%/peers/peer.cjs %D%/report.sh %D%/table.awk
+EXTRA_DIST += %D%/README %D%/peers/boost.cc %D%/peers/peer.py %D%/peers/peer.cjs %D%/report.sh %D%/table.awk \
+  %D%/results.json %D%/results.md %D%/results.png %D%/results.svg
 CLEANFILES += %D%/peers/compare %D%/peers/boost_lock.o
 
 if PEER_BOOST
