@@ -41,8 +41,7 @@ FILE *tool_out(void) {
   return out;
 }
 
-/* Writes it all; 0 or an errno. */
-static int write_all(int fd, const char *text, size_t size) {
+int tool_write_all(int fd, const char *text, size_t size) {
   while (size > 0) {
     ssize_t done = write(fd, text, size);
     if (done < 0 && errno != EINTR)
@@ -60,7 +59,7 @@ int tool_flush(int status) {
     return status;
   int error = fclose(out) == 0 ? 0 : ENOMEM;
   if (error == 0)
-    error = write_all(STDOUT_FILENO, out_text, out_size);
+    error = tool_write_all(STDOUT_FILENO, out_text, out_size);
   free(out_text);
   out = NULL;
   out_text = NULL;
@@ -82,7 +81,7 @@ static void say(const char *prefix, const char *format, va_list arguments) {
   vfprintf(to, format, arguments);
   fputc('\n', to);
   fclose(to);
-  write_all(STDERR_FILENO, text, size); /* there is nowhere left to complain */
+  tool_write_all(STDERR_FILENO, text, size); /* there is nowhere left to complain */
   pthread_mutex_unlock(&lock);
   free(text);
 }
@@ -163,7 +162,7 @@ void tool_live(const char *line) {
   pthread_mutex_lock(&lock);
   if (line == NULL) {
     if (live_shown)
-      write_all(STDERR_FILENO, "\r\033[K", 4);
+      tool_write_all(STDERR_FILENO, "\r\033[K", 4);
     live_shown = false;
   } else {
     char *text = NULL;
@@ -175,7 +174,7 @@ void tool_live(const char *line) {
     else
       fprintf(to, "\r\033[K%.*s...", (int)tool_fitting(line, columns - 4), line);
     fclose(to);
-    write_all(STDERR_FILENO, text, size);
+    tool_write_all(STDERR_FILENO, text, size);
     free(text);
     live_shown = true;
   }

@@ -32,16 +32,8 @@ static char *name_beside(const char *path) {
 
 /* 0 or an errno. */
 static int write_whole(int fd, mode_t mode, const char *text, size_t size) {
-  while (size > 0) {
-    ssize_t done = write(fd, text, size);
-    if (done < 0 && errno != EINTR)
-      return errno;
-    if (done > 0) {
-      text += done;
-      size -= (size_t)done;
-    }
-  }
-  return fchmod(fd, mode) != 0 || fsync(fd) != 0 ? errno : 0;
+  int error = tool_write_all(fd, text, size);
+  return error != 0 ? error : fchmod(fd, mode) != 0 || fsync(fd) != 0 ? errno : 0;
 }
 
 static int replace(const char *path, const char *text, size_t size) {

@@ -94,6 +94,7 @@ bool tool_utf8(void);   /* the locale has characters beyond ASCII */
 void tool_name(FILE *to, const colock_entry *entry);
 void tool_user(FILE *to, const colock_entry *entry, bool always_host); /* alice, alice@db1 */
 void tool_user_name(FILE *to, int64_t uid);
+int tool_write_all(int fd, const char *text, size_t size); /* 0 or an errno */
 void tool_age(FILE *to, int64_t ms);   /* 2m5s */
 void tool_span(FILE *to, int64_t ms);  /* 1.5s: a measured length */
 bool tool_here(const colock_entry *entry); /* on this host, as far as the entry says */
