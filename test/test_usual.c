@@ -79,6 +79,10 @@ START_TEST(what_was_reset_is_forgotten) {
   usual_are(-1, 8);
   planted_field(path, statistics_epoch, 3);
   usual_are(-1, -1);
+  held(0, COLOCK_EXCLUSIVE, 7 * MS, 108); /* 8 and 11 since */
+  usual_are(-1, -1);
+  held(0, COLOCK_EXCLUSIVE, 7 * MS, 109);
+  usual_are(-1, 101);
   held(0, COLOCK_EXCLUSIVE, 7 * MS, 99); /* damaged */
   usual_are(-1, -1);
 }
