@@ -17,10 +17,19 @@ has() { # NAME...
 }
 
 ok install make_it install
-ok everything_is_there has colock colock.h colock.pc colock.1 colock.3 colock.yaml.5 colock-file.5
+ok everything_is_there has colock colock-top colock.h colock.pc colock.1 colock.3 colock.yaml.5 colock-file.5
 ok library_is_there has 'libcolock.*'
 ok configuration_is_there cmp "$conf" "$shipped"
-ok command_runs "$(find "$dest" -path '*/bin/colock')" --help
+command=$(find "$dest" -path '*/bin/colock')
+ok command_runs "$command" --help
+ok top_runs "$command" help top
+mkdir "$scratch/alone"
+cp "$command" "$scratch/alone"
+top_is_missed() {
+  "$scratch/alone/colock" top --once db.lock 2>"$scratch/missed"
+  test $? -eq 71 && grep "cannot run $scratch/alone/colock-top: No such file" "$scratch/missed"
+}
+ok top_is_missed_by_name top_is_missed
 ok uninstall make_it uninstall
 ok uninstall_leaves_nothing not files
 

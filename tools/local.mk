@@ -1,11 +1,13 @@
 # tools/ - the command. It has the library within itself, so that a lock can be looked at and repaired whatever version
 # of the library is installed; it uses the public header only.
 
-bin_PROGRAMS += colock
+bin_PROGRAMS += colock colock-top
 colock_SOURCES = %D%/main.c
-colock_LDADD = %D%/libtools.a %D%/libscreen.a libcolockp.la $(YAML_LIBS) $(NCURSES_LIBS) $(PTHREAD_LIBS)
+colock_LDADD = %D%/libtools.a libcolockp.la $(YAML_LIBS) $(PTHREAD_LIBS)
+colock_top_SOURCES = %D%/top_main.c
+colock_top_LDADD = %D%/libtools.a %D%/libscreen.a libcolockp.la $(YAML_LIBS) $(NCURSES_LIBS) $(PTHREAD_LIBS)
 
-# All but main(), so that a suite can link what it tests.
+# All but the main()s, so that a suite can link what it tests.
 noinst_LIBRARIES += %D%/libtools.a
 %C%_libtools_a_SOURCES = \
   %D%/child.c \
@@ -31,6 +33,7 @@ noinst_LIBRARIES += %D%/libtools.a
   %D%/top_keys.c \
   %D%/top_live.c \
   %D%/top_model.c \
+  %D%/top_program.c \
   %D%/top_rates.c \
   %D%/top_text.c \
   %D%/top_unlock.c \

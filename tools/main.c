@@ -42,7 +42,10 @@ static int unknown(const char *what, const char *name) {
 static int show_help(int argc, char **argv) {
   if (argc > 1) {
     const struct tool_command *command = find(argv[1]);
-    return command != NULL ? tool_print_help(command) : unknown("subcommand", argv[1]);
+    if (command == NULL)
+      return unknown("subcommand", argv[1]);
+    char option[] = "--help", *wanted[] = {argv[1], option, NULL};
+    return command->help != NULL ? tool_print_help(command) : command->run(2, wanted);
   }
   put_overview(tool_out());
   return tool_flush(TOOL_OK);

@@ -41,7 +41,7 @@ enum { /* exit statuses; COMMAND's own pass through */
 struct tool_command {
   const char *name;
   const char *summary; /* one line of `colock help` */
-  const char *help;    /* the whole of `colock help NAME` */
+  const char *help;    /* the whole of `colock help NAME`; NULL: run() with --help prints it */
   int (*run)(int argc, char **argv);
 };
 extern const struct tool_command tool_run, tool_status, tool_top, tool_stats, tool_wait, tool_unlock, tool_config;

@@ -17,6 +17,8 @@ static const char help[] =
   "\n"
   "Exit status: 0 done; 64 usage; 65 not a lock file; 66 no such file; 71 system; 77 permission; 128+N signal N.\n";
 
+static const struct tool_command top_command = {.name = "top", .help = help};
+
 enum { INTERVAL_MS = 1000 };
 
 /* ---- once ---- */
@@ -90,12 +92,12 @@ static int live(struct top *top, int64_t interval_ms) {
   if (!top_screen_present())
     return top_screen_begin();
   if (!isatty(STDIN_FILENO) || !isatty(STDOUT_FILENO))
-    return tool_usage(&tool_top, "standard input and output have to be a terminal; else: colock top --once");
+    return tool_usage(&top_command, "standard input and output have to be a terminal; else: colock top --once");
   int status = nothing_to_see(top);
   return status == TOOL_OK ? top_live(top, interval_ms) : status;
 }
 
-static int top_main(int argc, char **argv) {
+int top_run(int argc, char **argv) {
   static const struct option long_options[] = {
     {"interval", required_argument, NULL, 'i'}, {"once", no_argument, NULL, 256}, {"help", no_argument, NULL, 'h'},
     {NULL, 0, NULL, 0},
@@ -106,17 +108,17 @@ static int top_main(int argc, char **argv) {
   opterr = 0;
   while ((option = getopt_long(argc, argv, ":i:h", long_options, NULL)) != -1) {
     if (option == '?' || option == ':')
-      return tool_bad_option(&tool_top, option, argv);
+      return tool_bad_option(&top_command, option, argv);
     if (option == 'h')
-      return tool_print_help(&tool_top);
+      return tool_print_help(&top_command);
     if (option == 'i' && !tool_parse_time(optarg, &interval_ms))
-      return tool_usage(&tool_top, "'%s' is not a time: give seconds (2, 0.5), or 250ms, 2s, 1min", optarg);
+      return tool_usage(&top_command, "'%s' is not a time: give seconds (2, 0.5), or 250ms, 2s, 1min", optarg);
     if (option == 'i' && interval_ms < TOP_LEAST_MS)
-      return tool_usage(&tool_top, "'%s' is too often: %dms at least", optarg, TOP_LEAST_MS);
+      return tool_usage(&top_command, "'%s' is too often: %dms at least", optarg, TOP_LEAST_MS);
     only_once = only_once || option == 256;
   }
   if (optind >= argc)
-    return tool_usage(&tool_top, "which lock file?");
+    return tool_usage(&top_command, "which lock file?");
   struct top top;
   top_begin(&top, argv + optind, (size_t)(argc - optind));
   top_look(&top);
@@ -128,5 +130,3 @@ static int top_main(int argc, char **argv) {
   top_end(&top);
   return status;
 }
-
-const struct tool_command tool_top = {"top", "watch several locks", help, top_main};

@@ -1,6 +1,7 @@
 /* top.h - the rooms of colock top.
  *
  *   top.c         the command line; --once
+ *   top_main.c    the program colock-top, which top_program.c has colock become
  *   top_rates.c   numbers that only grow, and what they say of the time between two looks
  *   top_model.c   the files, looked at again and again; which rows are shown, in which order
  *   top_text.c    rows and tables as plain text
@@ -17,6 +18,8 @@
 #define COLOCK_TOP_H
 
 #include "tool.h"
+
+int top_run(int argc, char **argv); /* an exit status */
 
 /* ---- top_rates.c ---- */
 
