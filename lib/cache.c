@@ -219,6 +219,26 @@ static void give_up(colock *lock, colock_hold **seat, bool failed, int64_t now_n
   colockp_helper_kick(lock);
 }
 
+/* As colockp_lane_words, where LANE was kept since the last hold of the same mode: no system call, unless tokens have
+ * to be synced. */
+static int words_again(colock_hold *seat) {
+  struct colockp_region *region = seat->region;
+  uint64_t token = seat->activity.mode == COLOCK_EXCLUSIVE ? colockp_token_next(region) : 0;
+  if (colockp_region_generation(region) != seat->activity.generation)
+    return COLOCKP_AGAIN;
+  if (token) {
+    int code = colockp_token_sync(region, token);
+    if (code)
+      return code;
+    if (!colockp_writer_mark(region, seat->activity.generation, token))
+      return COLOCKP_AGAIN;
+    seat->last_token = token - 1;
+  }
+  seat->activity.token = token;
+  seat->abandoned = atomic_load_explicit(&region->header->abandoned, memory_order_relaxed);
+  return 0;
+}
+
 /* 0: *seat is granted. EBUSY: it cannot be used as it is; *seat has no LANE any more, or is kept on and NULL here. */
 static int use(colock *lock, int mode, int priority, colock_hold **seat) {
   colock_hold *mine = *seat;
@@ -228,7 +248,7 @@ static int use(colock *lock, int mode, int priority, colock_hold **seat) {
   if (lock->suspend && mine->activity.mode == COLOCK_EXCLUSIVE)
     mode = COLOCK_EXCLUSIVE; /* readers elsewhere must not come in before what was written here is suspended */
   if (may && mine->activity.mode == (uint32_t)mode) {
-    code = colockp_lane_words_again(mine);
+    code = words_again(mine);
     if (code == 0) {
       colockp_grant_again(mine, priority, now_ns);
       colockp_stats_count_mode(mine, COLOCKP_N_HITS);

@@ -2,7 +2,6 @@
 #define _GNU_SOURCE
 #include "lock.h"
 #include "error.h"
-#include "identity.h"
 #include "report.h"
 #include "system.h"
 
@@ -10,9 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* How many holds this thread got by a blocking acquire and may still have: 0 spares every acquire the walk for EDEADLK.
- * It is never too low; it is too high when another thread released one, until the walk finds out. */
-static COLOCKP_FAST_LOCAL uint32_t blocking_holds;
+COLOCKP_FAST_LOCAL uint32_t colockp_blocking_holds;
 
 struct colockp_parent colockp_parent_find(void) {
   struct colockp_parent parent = { .slot = COLOCKP_NO_PARENT }, found;
@@ -25,19 +22,6 @@ struct colockp_parent colockp_parent_find(void) {
   found.device = st.st_dev;
   found.inode = st.st_ino;
   return found;
-}
-
-void colockp_lock_count(colock_hold *hold) {
-  atomic_store_explicit(&hold->thread, colockp_thread(), memory_order_relaxed);
-  blocking_holds++;
-}
-
-void colockp_lock_uncount(colock_hold *hold) {
-  uint64_t thread = atomic_load_explicit(&hold->thread, memory_order_relaxed);
-  if (!thread)
-    return;
-  blocking_holds -= thread == colockp_thread();
-  atomic_store_explicit(&hold->thread, 0, memory_order_relaxed);
 }
 
 struct search {
@@ -76,12 +60,12 @@ static int fail_parent(const colock *lock, const struct colockp_region *region) 
                       "never end", region->escaped, who);
 }
 
-int colockp_lock_deadlock(colock *lock, const colock_hold *seat) {
+int colockp_lock_deadlock_find(colock *lock, const colock_hold *seat) {
   const struct colockp_region *region = seat->region;
-  if (blocking_holds > 0) {
+  if (colockp_blocking_holds > 0) {
     struct search search = { .region = region, .thread = colockp_thread(), .forks = colockp_fork_count() };
     colockp_member_any(search_lock, &search);
-    blocking_holds = search.held;
+    colockp_blocking_holds = search.held;
     if (search.found)
       return colockp_fail(COLOCK_EDEADLK, 0,
                           "%s: this thread holds it already, and would wait for itself (colock_detach a hold that "

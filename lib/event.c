@@ -87,9 +87,7 @@ void colockp_event_again(colock_hold *hold) {
   colockp_helper_kick(hold->lock);
 }
 
-void colockp_event_end(colock_hold *hold) {
-  if (hold->events.fd < 0)
-    return;
+void colockp_event_close(colock_hold *hold) {
   if (hold->region) {
     lock_it(hold->lock);
     hold->event_fd = -1;

@@ -12,7 +12,7 @@
 #include "utf8.h"
 #include <errno.h>
 #include <pthread.h>
-#include <stdbool.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,10 +26,9 @@ static atomic_bool facts_known;   /* under facts_mutex; facts is constant once i
 static char boot_id[40];
 static struct colockp_identity facts;
 
-static atomic_uint_least32_t epoch = 1; /* grows with every fork, so that cached thread ids are known to be old */
+_Atomic uint32_t colockp_tid_epoch = 1;
 static atomic_uint_least64_t last_thread;
-static COLOCKP_FAST_LOCAL uint32_t tid_epoch;
-static COLOCKP_FAST_LOCAL int32_t tid;
+COLOCKP_FAST_LOCAL struct colockp_tid colockp_tid_cached;
 COLOCKP_FAST_LOCAL uint64_t colockp_thread_number;
 
 /* The start of a small file, ended with NUL; "" if it cannot be read. */
@@ -125,12 +124,23 @@ void colockp_identity_get(struct colockp_identity *identity) {
   identity->uid = (uint32_t)geteuid();
 }
 
-int colockp_process_stopped(const struct colockp_identity *identity) {
+static bool seen_from_here(const struct colockp_identity *identity) {
   const struct colockp_identity *here = get_facts();
+  return identity->pid > 0 && identity->start_ticks != 0 && identity->boot_id[0] != '\0' &&
+         identity->pid_namespace == here->pid_namespace && strcmp(identity->boot_id, here->boot_id) == 0;
+}
+
+bool colockp_process_numbered(const struct colockp_identity *identity) {
+  int kept = errno;
+  bool there = seen_from_here(identity) && (kill(identity->pid, 0) == 0 || errno == EPERM);
+  errno = kept;
+  return there;
+}
+
+int colockp_process_stopped(const struct colockp_identity *identity) {
   char path[40], text[1024], state;
   int kept = errno;
-  if (identity->pid <= 0 || identity->start_ticks == 0 || identity->boot_id[0] == '\0' ||
-      identity->pid_namespace != here->pid_namespace || strcmp(identity->boot_id, here->boot_id) != 0)
+  if (!seen_from_here(identity))
     return -1;
   snprintf(path, sizeof path, "/proc/%d/stat", (int)identity->pid);
   colockp_read_unshared(path, text, sizeof text);
@@ -140,13 +150,9 @@ int colockp_process_stopped(const struct colockp_identity *identity) {
   return state == 'T' || state == 't';
 }
 
-int32_t colockp_tid(void) {
-  uint32_t now = atomic_load_explicit(&epoch, memory_order_relaxed);
-  if (tid_epoch != now) {
-    tid = (int32_t)syscall(SYS_gettid);
-    tid_epoch = now;
-  }
-  return tid;
+int32_t colockp_tid_find(void) {
+  colockp_tid_cached.epoch = atomic_load_explicit(&colockp_tid_epoch, memory_order_relaxed);
+  return colockp_tid_cached.tid = (int32_t)syscall(SYS_gettid);
 }
 
 uint64_t colockp_thread_new(void) {
@@ -156,5 +162,5 @@ uint64_t colockp_thread_new(void) {
 void colockp_identity_forget(void) {
   pthread_mutex_init(&facts_mutex, NULL); /* this child has one thread: nobody is inside */
   atomic_store_explicit(&facts_known, false, memory_order_relaxed);
-  atomic_fetch_add_explicit(&epoch, 1, memory_order_relaxed);
+  atomic_fetch_add_explicit(&colockp_tid_epoch, 1, memory_order_relaxed);
 }

@@ -3,6 +3,7 @@
 #define COLOCKP_IDENTITY_H
 
 #include "layout.h"
+#include <stdbool.h>
 
 /* Fills everything but label (which is the lock's). What cannot be learned (no /proc) stays 0 or "". Never fails. */
 void colockp_identity_get(struct colockp_identity *identity);
@@ -17,11 +18,24 @@ void colockp_text_copy(char *field, size_t size, const char *text);
  * here: another host, another pid namespace, no /proc. */
 int colockp_process_stopped(const struct colockp_identity *identity);
 
+/* Has some process here its number? Not as sure as the above, but 20 times faster. */
+bool colockp_process_numbered(const struct colockp_identity *identity);
+
 /* For what the fast path reads: no call to find it, in a shared library either. Such a library can only be loaded late
  * if all that it has of thread-local storage is small (glibc: 512 bytes for all). */
 #define COLOCKP_FAST_LOCAL _Thread_local __attribute__((tls_model("initial-exec")))
 
-int32_t colockp_tid(void);         /* cached gettid */
+extern _Atomic uint32_t colockp_tid_epoch; /* grows with every fork, so that cached ids are known to be old */
+struct colockp_tid {
+  int32_t tid;
+  uint32_t epoch;
+};
+extern COLOCKP_FAST_LOCAL struct colockp_tid colockp_tid_cached;
+int32_t colockp_tid_find(void);
+static inline int32_t colockp_tid(void) {
+  return colockp_tid_cached.epoch == atomic_load_explicit(&colockp_tid_epoch, memory_order_relaxed)
+             ? colockp_tid_cached.tid : colockp_tid_find();
+}
 extern COLOCKP_FAST_LOCAL uint64_t colockp_thread_number; /* 0: none yet */
 uint64_t colockp_thread_new(void);
 /* A number no other thread of this process ever has. */

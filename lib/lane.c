@@ -106,24 +106,6 @@ int colockp_lane_words(colock_hold *seat, int mode) {
   return 0;
 }
 
-int colockp_lane_words_again(colock_hold *seat) {
-  struct colockp_region *region = seat->region;
-  uint64_t token = seat->activity.mode == COLOCK_EXCLUSIVE ? colockp_token_next(region) : 0;
-  if (colockp_region_generation(region) != seat->activity.generation)
-    return COLOCKP_AGAIN;
-  if (token) {
-    int code = colockp_token_sync(region, token);
-    if (code)
-      return code;
-    if (!colockp_writer_mark(region, seat->activity.generation, token))
-      return COLOCKP_AGAIN;
-    seat->last_token = token - 1;
-  }
-  seat->activity.token = token;
-  seat->abandoned = colockp_abandoned_word(region, 0);
-  return 0;
-}
-
 int colockp_lane_try(colock_hold *seat, int mode) {
   for (;;) {
     uint32_t generation = colockp_region_generation(seat->region);
@@ -141,17 +123,6 @@ int colockp_lane_try(colock_hold *seat, int mode) {
     if (code != COLOCKP_AGAIN || unlocked)
       return code != COLOCKP_AGAIN ? code : unlocked;
   }
-}
-
-void colockp_grant_again(colock_hold *seat, int priority, int64_t now_ns) {
-  struct colockp_activity *activity = &seat->activity;
-  activity->state = COLOCKP_HELD;
-  activity->priority = priority;
-  activity->tid = colockp_tid();
-  activity->hold_id++;
-  activity->since_wall_ns = now_ns + seat->wall_ahead_ns;
-  activity->since_ns = activity->renewed_ns = now_ns;
-  colockp_stats_begin(seat, now_ns);
 }
 
 void colockp_grant(colock_hold *seat, int mode, int priority) {

@@ -2,7 +2,8 @@
 #ifndef COLOCKP_LANE_H
 #define COLOCKP_LANE_H
 
-#include "seat.h"
+#include "identity.h"
+#include "stats.h"
 
 /* One try, as colockp_wait wants it. 0: LANE of the present generation is locked and the words are taken. EBUSY; ELOST:
  * the file was replaced; else what failed. Nothing is locked then; but a seat that had LANE in the other mode has it
@@ -11,8 +12,6 @@ int colockp_lane_try(colock_hold *seat, int mode);
 /* The words of an exclusive grant or of a shared one, with LANE locked: phases 2 to 5. COLOCKP_AGAIN: the generation
  * has changed. Any other failure: LANE is to be unlocked. */
 int colockp_lane_words(colock_hold *seat, int mode);
-/* The same when LANE was kept since the last hold of the same mode: no system call, unless tokens have to be synced. */
-int colockp_lane_words_again(colock_hold *seat);
 enum { COLOCKP_AGAIN = -1 };
 /* The code for an errno of a lock call on LANE. A conflict is EBUSY, without a message: it happens too often for one.
  * Anything else marks the seat broken. */
@@ -30,6 +29,15 @@ void colockp_words_freely(colock_hold *hold, int mode);
 /* The seat has LANE, and becomes a hold, not shown yet. */
 void colockp_grant(colock_hold *seat, int mode, int priority);
 /* The same for one that has had LANE, in that mode, since before. */
-void colockp_grant_again(colock_hold *seat, int priority, int64_t now_ns);
+static inline void colockp_grant_again(colock_hold *seat, int priority, int64_t now_ns) {
+  struct colockp_activity *activity = &seat->activity;
+  activity->state = COLOCKP_HELD;
+  activity->priority = priority;
+  activity->tid = colockp_tid();
+  activity->hold_id++;
+  activity->since_wall_ns = now_ns + seat->wall_ahead_ns;
+  activity->since_ns = activity->renewed_ns = now_ns;
+  colockp_stats_begin(seat, now_ns);
+}
 
 #endif

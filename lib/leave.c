@@ -10,11 +10,7 @@
 #include "lock.h"
 #include "queue.h"
 #include "stats.h"
-#include "token.h"
 #include "trace.h"
-
-/* A shorter hold was looked at when it was granted: another fstat would cost a third of the whole pair. */
-#define LOOK_AGAIN_NS INT64_C(100000)
 
 const char *colockp_hold_path(const colock_hold *hold) {
   return hold->region ? hold->region->escaped : hold->lock->escaped;
@@ -28,15 +24,6 @@ int colockp_hold_present(const colock_hold *hold) {
     return colockp_fail(COLOCK_ELOST, 0, "%s: damaged while it was held", colockp_hold_path(hold));
   return colockp_fail(COLOCK_EREVOKED, 0, "%s: the lock was forced from us; somebody else may have it",
                       colockp_hold_path(hold));
-}
-
-bool colockp_hold_was_long(const colock_hold *hold, int64_t now_ns) {
-  return hold->lost || now_ns - hold->activity.since_ns >= LOOK_AGAIN_NS;
-}
-
-void colockp_hold_unmark(colock_hold *hold) {
-  if (hold->activity.token)
-    colockp_writer_clear(hold->region, hold->activity.token);
 }
 
 /* Is it the last LANE of this process, so that a suspend is due? Its file must be the lock's own still. */

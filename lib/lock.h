@@ -8,6 +8,7 @@
 #include "alarm.h"
 #include "config.h"
 #include "error.h"
+#include "identity.h"
 #include "process.h"
 #include "seat.h"
 
@@ -78,7 +79,12 @@ int colockp_lock_take(colock *lock, int64_t timeout_ns, colock_hold **seat);
  * lock. */
 void colockp_lock_put(colock_hold *seat);
 /* May it be used again? Under the lock's mutex, or for who can bear that it is not so any more. */
-bool colockp_lock_reusable(const colock *lock, const colock_hold *seat);
+static inline bool colockp_lock_reusable(const colock *lock, const colock_hold *seat) {
+  return !lock->closed && !seat->broken && !seat->lost && !seat->file.inherited && seat->region &&
+         seat->region == atomic_load_explicit(&lock->region, memory_order_relaxed) &&
+         seat->region != atomic_load_explicit(&lock->cache.nameless, memory_order_relaxed) &&
+         seat->forks == colockp_fork_count();
+}
 /* Enter a seat that was made otherwise among those in use. */
 void colockp_lock_use(colock *lock, colock_hold *seat);
 /* As many seats as are configured, into the pool. As colockp_lock_take. */
@@ -93,12 +99,28 @@ void colockp_lock_free(colock *lock);
 /* How long opening may wait for another process that lays the file out: timeout_ns, within bounds. */
 int64_t colockp_open_deadline(int64_t timeout_ns);
 
+/* How many holds this thread got by a blocking acquire and may still have: 0 spares every acquire the walk for EDEADLK.
+ * It is never too low; it is too high when another thread released one, until the walk finds out. */
+extern COLOCKP_FAST_LOCAL uint32_t colockp_blocking_holds;
 /* It is now a hold that this thread's blocking acquire got, for EDEADLK; it is no longer. */
-void colockp_lock_count(colock_hold *hold);
-void colockp_lock_uncount(colock_hold *hold);
+static inline void colockp_lock_count(colock_hold *hold) {
+  atomic_store_explicit(&hold->thread, colockp_thread(), memory_order_relaxed);
+  colockp_blocking_holds++;
+}
+static inline void colockp_lock_uncount(colock_hold *hold) {
+  uint64_t thread = atomic_load_explicit(&hold->thread, memory_order_relaxed);
+  if (!thread)
+    return;
+  colockp_blocking_holds -= thread == colockp_thread();
+  atomic_store_explicit(&hold->thread, 0, memory_order_relaxed);
+}
 /* Would a blocking acquire wait for a hold that this thread, or the `colock run` above us, has? EDEADLK with message,
  * or 0. */
-int colockp_lock_deadlock(colock *lock, const colock_hold *seat);
+int colockp_lock_deadlock_find(colock *lock, const colock_hold *seat);
+static inline int colockp_lock_deadlock(colock *lock, const colock_hold *seat) {
+  bool may_be = colockp_blocking_holds > 0 || lock->parent.slot != COLOCKP_NO_PARENT;
+  return may_be ? colockp_lock_deadlock_find(lock, seat) : 0;
+}
 /* That hold of `colock run`, from the environment. */
 struct colockp_parent colockp_parent_find(void);
 

@@ -119,13 +119,6 @@ int colockp_lock_take(colock *lock, int64_t timeout_ns, colock_hold **out) {
   }
 }
 
-bool colockp_lock_reusable(const colock *lock, const colock_hold *seat) {
-  return !lock->closed && !seat->broken && !seat->lost && !seat->file.inherited && seat->region &&
-         seat->region == lock->region &&
-         seat->region != atomic_load_explicit(&lock->cache.nameless, memory_order_relaxed) &&
-         seat->forks == colockp_fork_count();
-}
-
 void colockp_lock_put(colock_hold *seat) {
   colock *lock = seat->lock;
   colockp_lock_uncount(seat);

@@ -6,6 +6,7 @@
 #include "totals.h"
 #include "clock.h"
 #include "error.h"
+#include "identity.h"
 #include "look_slot.h"
 #include "range.h"
 #include "stats.h"
@@ -73,10 +74,16 @@ static int died_holding(const struct colockp_activity *activity, int64_t inherit
 static int add_unnoticed(const struct colockp_look *look, uint32_t slot, const struct colockp_slot *copy,
                          struct colockp_totals *totals) {
   struct colockp_activity activity;
+  struct colockp_identity owner;
   uint64_t writer = atomic_load(&look->header.writer);
   memcpy(&activity, (const void *)copy->activity, sizeof activity);
+  memcpy(&owner, (const void *)copy->identity, sizeof owner);
   int64_t inherited_pid = atomic_load(&copy->inherited_pid);
   if (look->other_device || died_holding(&activity, inherited_pid, writer) < 0)
+    return 0;
+  /* To ask for its byte the kernel goes through the locks of all. Whose number a new process has, or who has become
+   * another program, is counted when its slot is taken. */
+  if (activity.mode == COLOCK_SHARED && colockp_process_numbered(&owner))
     return 0;
   int taken = colockp_look_taken(look, COLOCKP_RANGE_SHARED, COLOCKP_BYTE_SLOT + slot);
   if (taken != 0)

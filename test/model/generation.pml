@@ -16,7 +16,7 @@
  * remembered.
  *
  * Switches:  N processes  BREAKERS  ROUNDS acquires a process  CRASHES  CHANGE: downgrade and upgrade too
- *   KEEP: LANE may be kept after a hold, and used for another one of the same mode (colockp_lane_words_again)
+ *   KEEP: LANE may be kept after a hold, and used for another one of the same mode (words_again)
  *
  * Broken on purpose, named as in lib/broken.h where it has them:
  *   GENERATION     the generation is not read again once the lane is locked
