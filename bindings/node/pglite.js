@@ -5,7 +5,7 @@
 // has the lock may have PGlite open, and closes it before the lock leaves the process (suspend). Opening takes some
 // 0.3 s, hence three layers that make it rare:
 //  - the lock is kept, with the database open, until somebody else waits for it (auto_release);
-//  - operations that overlap run under one hold, called a turn here;
+//  - operations that overlap, or follow each other before the event loop turns, run under one hold, called a turn here;
 //  - a turn that others wait for goes on for a while, its tenure, as long as operations follow closely: by default for
 //    as long as opening took, so that under any load half of the time is work.
 
@@ -93,6 +93,7 @@ class Turn {
   draining = false // nobody may join any more
   over = false
   timer = undefined // runs while nobody uses it and it is kept all the same
+  pausing = false // the event loop is to turn before it ends
   ready = undefined // promise of the open database
   abort = undefined // calls the acquire off; only where somebody might
   ended = undefined // promise
@@ -159,6 +160,7 @@ export class SharedPGlite {
 
   async release() {
     this.#check()
+    if (this.#turn?.users === 0) this.#finish(this.#turn)
     await this.#lock.releaseIdle()
   }
 
@@ -186,20 +188,35 @@ export class SharedPGlite {
   // ---- an operation ----
 
   async #operate(operation, options) {
-    const turn = this.#join(options?.signal)
+    for (;;) {
+      const turn = this.#join(options?.signal)
+      try {
+        const database = await unless(options?.signal, turn.ready)
+        if (!this.#renew(turn)) continue
+        this.#counts.operations++
+        return await this.#whole(turn, database, operation)
+      } finally {
+        this.#leave(turn)
+      }
+    }
+  }
+
+  // False: the lock was forced from us before the operation began, so it waits for the next turn.
+  #renew(turn) {
     try {
-      const database = await unless(options?.signal, turn.ready)
-      this.#counts.operations++
-      return await this.#whole(turn, database, operation)
-    } finally {
-      this.#leave(turn)
+      turn.hold.renew()
+      return true
+    } catch (thrown) {
+      turn.draining = true
+      this.#drop()
+      if (inside.getStore()?.turn === turn) throw thrown // it is part of what has been lost
+      return false
     }
   }
 
   // What was done counts only if the lock was ours until it was done. The database is not to be touched otherwise.
   async #whole(turn, database, operation) {
     try {
-      turn.hold.renew()
       return await operation(database, turn)
     } finally {
       try {
@@ -291,8 +308,20 @@ export class SharedPGlite {
     turn.users--
     if (turn.users === 1 && turn.opening && !turn.hold) turn.abort?.() // nobody wants it any more
     if (turn.users > 0) return
+    if (!turn.hold || turn.draining || this.#closing) {
+      this.#finish(turn)
+    } else if (!turn.pausing) { // who goes on at once goes on under this hold: that is faster
+      turn.pausing = true
+      setImmediate(() => this.#pause(turn))
+    }
+  }
+
+  #pause(turn) {
+    turn.pausing = false
+    if (turn.users > 0) return
     const left = this.#keepUntil - performance.now()
-    if (left > 0 && turn.hold && !turn.draining && !this.#closing && turn.hold.contended) {
+    if (left > 0 && !turn.over && turn.hold.contended) {
+      clearTimeout(turn.timer)
       turn.timer = setTimeout(() => this.#finish(turn), Math.min(left, PAUSE_MS))
     } else {
       this.#finish(turn)
