@@ -173,11 +173,11 @@ check-asan:
 	+@build=asan; cflags='-g -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all'; \
 	$(sub_build); \
 	ASAN_OPTIONS=detect_stack_use_after_return=1:strict_string_checks=1 UBSAN_OPTIONS=print_stacktrace=1 \
-	CK_EXCLUDE_TAGS=child_threads $(MAKE) check BUILD_TESTS=
+	COLOCK_TEST_SECONDS=$${COLOCK_TEST_SECONDS:-2} CK_EXCLUDE_TAGS=child_threads $(MAKE) check BUILD_TESTS=
 
 # Each test runs in a child of its suite, and the exit status of a child with an error fails that test by name. Programs
-# that a test executes run as they are: there are thousands, and starting one under memcheck takes a second. Cases
-# with the tag "native" say why they make no sense there, and are left out.
+# that a test executes run as they are: there are thousands, and starting one under memcheck takes a second. So suites
+# of the command are left out, and cases with the tag "native", which say why they make no sense there.
 MEMCHECK = $(VALGRIND) --quiet --error-exitcode=99 --leak-check=full --show-leak-kinds=definite \
   --errors-for-leak-kinds=definite --trace-children=no
 check-valgrind:
@@ -186,7 +186,7 @@ check-valgrind:
 	fi; \
 	build=valgrind; cflags='-g -O1'; $(sub_build); \
 	COLOCK_TEST_SECONDS=$${COLOCK_TEST_SECONDS:-3} COLOCK_TEST_WARM=yes CK_TIMEOUT_MULTIPLIER=4 CK_EXCLUDE_TAGS=native \
-	  $(MAKE) check TOOL_TESTS= BUILD_TESTS= LOG_COMPILER="$(MEMCHECK)"
+	  $(MAKE) check TESTS="`echo '$(CHECK_SUITES) ' | $(SED) 's|[^ ]*/test_command[^ ]* ||g'`" LOG_COMPILER="$(MEMCHECK)"
 
 # It watches the threads of one process at a time; what processes share it cannot see. It knows no fences (gcc warns of
 # that, clang does not), but nothing here depends on one alone: fences order what is atomic anyway, and only data that

@@ -249,7 +249,7 @@ START_TEST(owner_that_uses_it_all_the_time_is_named_all_the_time) {
                                        colockp_at_slot(one.slot))};
   ck_assert_ptr_ne(hammer.slot, MAP_FAILED);
   ck_assert_int_eq(pthread_create(&thread, NULL, use_again_and_again, &hammer), 0);
-  for (int round = 0; round < 2000; round++) {
+  for (int round = 0; round < 100 * test_seconds(20); round++) {
     colock_report *report = read_report(path);
     ck_assert_uint_eq(colock_report_count(report), 1);
     int64_t role = number(report, 0, COLOCK_ROLE);
@@ -837,7 +837,7 @@ START_TEST(busy_owner_is_named_all_the_time) {
     must(colock_acquire(busy.lock, COLOCK_EXCLUSIVE, &hold));
     must(colock_release(hold));
     ck_assert_int_eq(pthread_create(&thread, NULL, use_all_the_time, &busy), 0);
-    for (int round = 0; round < 2000; round++) {
+    for (int round = 0; round < 100 * test_seconds(20); round++) {
       colock_report *report = read_report(path);
       ck_assert_uint_eq(colock_report_count(report), 1);
       int64_t role = number(report, 0, COLOCK_ROLE);

@@ -132,7 +132,7 @@ START_TEST(random_bytes_get_an_answer) {
                                       "#",       "&a",    "*a", "!t", "---\n", "...\n", "\t",       "|",
                                       ">",       "?",     "%",  ",",  "\r",    "\xff",  "\xc3\xa4", "\\"};
   uint64_t state = test_seed();
-  for (int round = 0; round < 2000; round++) {
+  for (int round = 0; round < 100 * test_seconds(20); round++) {
     char bytes[256];
     size_t size = 0;
     for (uint32_t n = test_random(&state) % 24; n > 0; n--) {

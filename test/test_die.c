@@ -111,6 +111,7 @@ END_TEST
 
 static void fill(Suite *suite) {
   TCase *tcase = test_case(suite, "die", 60);
+  tcase_set_tags(tcase, "native"); /* hundreds of processes that are killed before memcheck could say anything */
   tcase_add_loop_test(tcase, successor_of_the_dead_gets_the_lock, 0, scenario_count);
   tcase_add_test(tcase, dead_writer_leaves_a_mark_and_a_released_one_none);
 }

@@ -1155,7 +1155,7 @@ START_TEST(reports_of_a_busy_lock_are_sound) {
   struct busy busy[2] = {{.lock = test_open(path)}, {.lock = test_open(path)}};
   pthread_t threads[2];
   for (int i = 0; i < 2; i++) ck_assert_int_eq(pthread_create(&threads[i], NULL, take_and_give, &busy[i]), 0);
-  for (int round = 0; round < 2000; round++) {
+  for (int round = 0; round < 100 * test_seconds(20); round++) {
     colock_report *report = read_report(path);
     size_t exclusive = 0, shared = 0;
     for (size_t i = 0; i < colock_report_count(report); i++) {
