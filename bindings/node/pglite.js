@@ -18,6 +18,7 @@ import { ColockError, openFor } from './index.js'
 
 const asyncDispose = Symbol.asyncDispose ?? Symbol.for('nodejs.asyncDispose')
 const TENURE_MS = { least: 500, most: 5000 }
+const LOOK_MS = 1
 const PAUSE_MS = 20 // who has not come back by then has finished: it is not waited for within the tenure
 const SECRET = Symbol('colock/pglite')
 
@@ -115,7 +116,9 @@ export class SharedPGlite {
   #database
   #token = 0n // of the last hold under which #database was open
   #keepUntil = 0 // end of the tenure
+  #lookAt = 0 // when it is looked next whether others wait; not within the tenure
   #turn // the newest; undefined: none
+  #scopes = 0 // of run() and transaction(), under way
   #closing
   #counts = { operations: 0, opened: 0, closed: 0, recovered: 0, dropped: 0 }
 
@@ -159,7 +162,7 @@ export class SharedPGlite {
   }
 
   async release() {
-    this.#check()
+    this.#mustBeOpen()
     if (this.#turn?.users === 0) this.#finish(this.#turn)
     await this.#lock.releaseIdle()
   }
@@ -181,7 +184,7 @@ export class SharedPGlite {
     await this.#lock.close()
   }
 
-  #check() {
+  #mustBeOpen() {
     if (this.#closing) throw new ColockError('EINVAL', `${this.#directory}: the shared database is closed`)
   }
 
@@ -191,10 +194,14 @@ export class SharedPGlite {
     for (;;) {
       const turn = this.#join(options?.signal)
       try {
-        const database = await unless(options?.signal, turn.ready)
+        if (turn.opening) await unless(options?.signal, turn.ready)
         if (!this.#renew(turn)) continue
         this.#counts.operations++
-        return await this.#whole(turn, database, operation)
+        try {
+          return await operation(this.#database, turn)
+        } finally {
+          this.#check(turn)
+        }
       } finally {
         this.#leave(turn)
       }
@@ -215,25 +222,23 @@ export class SharedPGlite {
   }
 
   // What was done counts only if the lock was ours until it was done. The database is not to be touched otherwise.
-  async #whole(turn, database, operation) {
+  #check(turn) {
     try {
-      return await operation(database, turn)
-    } finally {
-      try {
-        turn.hold.check()
-      } catch (thrown) {
-        turn.draining = true
-        this.#drop()
-        throw thrown
-      }
+      turn.hold.check()
+    } catch (thrown) {
+      turn.draining = true
+      this.#drop()
+      throw thrown
     }
   }
 
   async #enter(turn, transaction, operation) {
     const scope = { shared: this, turn, transaction, over: false }
+    this.#scopes++
     try {
       return await inside.run(scope, operation)
     } finally {
+      this.#scopes--
       scope.over = true // what it left behind, a timer say, is not inside any more
     }
   }
@@ -241,12 +246,12 @@ export class SharedPGlite {
   // ---- turns ----
 
   #join(signal) {
-    const outer = inside.getStore()
+    const outer = this.#scopes ? inside.getStore() : undefined
     if (outer?.shared === this && !outer.over) return this.#joinOuter(outer)
-    this.#check()
+    this.#mustBeOpen()
     signal?.throwIfAborted()
-    let turn = this.#turn
-    if (turn?.hold && !turn.opening && performance.now() >= this.#keepUntil && turn.hold.contended) {
+    const turn = this.#turn
+    if (turn?.hold && !turn.opening && this.#isOver(turn)) {
       turn.draining = true
       if (turn.users === 0) this.#finish(turn)
     }
@@ -255,6 +260,14 @@ export class SharedPGlite {
     turn.timer = undefined
     turn.users++
     return turn
+  }
+
+  // Others wait, and the tenure is over. Not looked at more often than every LOOK_MS.
+  #isOver(turn) {
+    const now = performance.now()
+    if (now < this.#lookAt) return false
+    this.#lookAt = now + LOOK_MS
+    return turn.hold.contended
   }
 
   // Others wait or not: what it is called from would wait for it, and it for the next turn.
@@ -362,7 +375,8 @@ export class SharedPGlite {
       throw thrown
     }
     const now = performance.now()
-    this.#keepUntil = now + (this.#tenure ?? Math.min(Math.max(now - begun, TENURE_MS.least), TENURE_MS.most))
+    const tenure = this.#tenure ?? Math.min(Math.max(now - begun, TENURE_MS.least), TENURE_MS.most)
+    this.#keepUntil = this.#lookAt = now + tenure
     return database
   }
 
