@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <sys/wait.h>
 
 static const char *path;
 
@@ -368,6 +369,42 @@ END_TEST
 
 /* ---- names, JSON, files ---- */
 
+static int (*kernel_lock)(int fd, int command, struct flock *range);
+static int asked;
+
+static int counting_lock(int fd, int command, struct flock *range) {
+  asked++;
+  return kernel_lock(fd, command, range);
+}
+
+static int asked_for(const struct planted *one, const char *name) {
+  begin(1);
+  int owner = planted(path, one);
+  close(owner);
+  asked = 0;
+  kernel_lock = colockp_system.fcntl_lock;
+  colockp_system.fcntl_lock = counting_lock;
+  stats_are(path, name, 1, NULL);
+  colockp_system.fcntl_lock = kernel_lock;
+  unlink(path);
+  return asked;
+}
+
+/* Of a process that lives it is known when its slot is taken anew. */
+START_TEST(kernel_is_asked_for_the_dead_alone) {
+  struct planted one = {.slot = 0, .state = COLOCKP_HELD, .mode = COLOCK_SHARED, .generation = 1, .pid = getpid()};
+  ck_assert_int_eq(asked_for(&one, NULL), 0);
+  one.pid = fork();
+  ck_assert_int_ge(one.pid, 0);
+  if (one.pid == 0) _exit(0);
+  ck_assert_int_eq(waitpid(one.pid, NULL, 0), one.pid);
+  ck_assert_int_eq(asked_for(&one, "deaths_shared"), 1);
+  one.pid = getpid();
+  one.boot_id = "00000000-0000-4000-8000-000000000000"; /* elsewhere: nothing is known of it */
+  ck_assert_int_eq(asked_for(&one, "deaths_shared"), 1);
+}
+END_TEST
+
 START_TEST(unknown_names_have_no_number) {
   static const char *const wrong[] = {"", "hold", "hold_shared", "hold_shared_", "hold_shared_p51_ns",
                                       "hold_shared_p50", "acquisitions", "wait_shared_count_", "hold_sharedcount"};
@@ -466,6 +503,7 @@ static void fill(Suite *suite) {
   tcase_add_test(tcase, longest_of_all_slots_in_the_epoch);
   tcase_add_test(tcase, longest_that_is_being_written_is_read_again);
   tcase_add_test(tcase, words_of_the_dead_are_deaths);
+  tcase_add_test(tcase, kernel_is_asked_for_the_dead_alone);
   tcase_add_test(tcase, unknown_names_have_no_number);
   tcase_add_test(tcase, json_says_all);
   tcase_add_test(tcase, what_is_no_lock_file_is_refused);
