@@ -12,8 +12,9 @@
 # test/count adds up what they did: test/count . asan valgrind
 
 # Check suites, one for each room of lib/ and a few for what goes through all of them. test/test_x is built from
-# test_x.c by default, no more to say.
+# test_x.c by default, no more to say. The longest is begun first.
 CHECK_SUITES = \
+  %D%/test_interleave \
   %D%/test_acquire \
   %D%/test_alarm \
   %D%/test_badfile \
@@ -40,7 +41,6 @@ CHECK_SUITES = \
   %D%/test_hold \
   %D%/test_hold_fd \
   %D%/test_identity \
-  %D%/test_interleave \
   %D%/test_json \
   %D%/test_keys \
   %D%/test_layout \
@@ -99,7 +99,7 @@ EXTRA_DIST += $(BUILD_TESTS) $(TOOL_TESTS) %D%/count %D%/shell.sh %D%/helgrind.s
 if TESTS_ENABLED
 check_LIBRARIES += %D%/libsupport.a
 check_PROGRAMS += $(CHECK_SUITES)
-TESTS += $(CHECK_SUITES) $(TOOL_TESTS) $(BUILD_TESTS)
+TESTS += $(TOOL_TESTS) $(CHECK_SUITES) $(BUILD_TESTS)
 else
 check-local:
 	@echo "the tests were left out by configure --disable-tests" >&2; exit 1

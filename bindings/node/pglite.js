@@ -18,9 +18,9 @@ import { ColockError, openFor } from './index.js'
 
 const asyncDispose = Symbol.asyncDispose ?? Symbol.for('nodejs.asyncDispose')
 const TENURE_MS = { least: 500, most: 5000 }
-const LOOK_MS = 1
 const PAUSE_MS = 20 // who has not come back by then has finished: it is not waited for within the tenure
 const SECRET = Symbol('colock/pglite')
+const touch = Symbol.for('colock touch')
 
 // What runs inside run() or transaction(): an operation begun there may not wait for them to end.
 const inside = new AsyncLocalStorage()
@@ -92,6 +92,7 @@ class Turn {
   users = 1 // operations, and at first its own opening
   opening = true
   draining = false // nobody may join any more
+  contended = false // others waited when its newest operation began
   over = false
   timer = undefined // runs while nobody uses it and it is kept all the same
   pausing = false // the event loop is to turn before it ends
@@ -116,7 +117,6 @@ export class SharedPGlite {
   #database
   #token = 0n // of the last hold under which #database was open
   #keepUntil = 0 // end of the tenure
-  #lookAt = 0 // when it is looked next whether others wait; not within the tenure
   #turn // the newest; undefined: none
   #scopes = 0 // of run() and transaction(), under way
   #closing
@@ -195,7 +195,7 @@ export class SharedPGlite {
       const turn = this.#join(options?.signal)
       try {
         if (turn.opening) await unless(options?.signal, turn.ready)
-        if (!this.#renew(turn)) continue
+        if (!this.#touch(turn)) continue
         this.#counts.operations++
         try {
           return await operation(this.#database, turn)
@@ -209,9 +209,9 @@ export class SharedPGlite {
   }
 
   // False: the lock was forced from us before the operation began, so it waits for the next turn.
-  #renew(turn) {
+  #touch(turn) {
     try {
-      turn.hold.renew()
+      turn.contended = turn.hold[touch]()
       return true
     } catch (thrown) {
       turn.draining = true
@@ -251,7 +251,7 @@ export class SharedPGlite {
     this.#mustBeOpen()
     signal?.throwIfAborted()
     const turn = this.#turn
-    if (turn?.hold && !turn.opening && this.#isOver(turn)) {
+    if (turn?.contended && performance.now() >= this.#keepUntil) {
       turn.draining = true
       if (turn.users === 0) this.#finish(turn)
     }
@@ -260,14 +260,6 @@ export class SharedPGlite {
     turn.timer = undefined
     turn.users++
     return turn
-  }
-
-  // Others wait, and the tenure is over. Not looked at more often than every LOOK_MS.
-  #isOver(turn) {
-    const now = performance.now()
-    if (now < this.#lookAt) return false
-    this.#lookAt = now + LOOK_MS
-    return turn.hold.contended
   }
 
   // Others wait or not: what it is called from would wait for it, and it for the next turn.
@@ -376,7 +368,7 @@ export class SharedPGlite {
     }
     const now = performance.now()
     const tenure = this.#tenure ?? Math.min(Math.max(now - begun, TENURE_MS.least), TENURE_MS.most)
-    this.#keepUntil = this.#lookAt = now + tenure
+    this.#keepUntil = now + tenure
     return database
   }
 

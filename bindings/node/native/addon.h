@@ -174,6 +174,7 @@ CALL(hold_state);
 CALL(hold_name);
 CALL(hold_check);
 CALL(hold_renew);
+CALL(hold_touch);
 CALL(hold_recovered);
 CALL(hold_downgrade);
 CALL(hold_upgrade);

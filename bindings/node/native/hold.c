@@ -91,6 +91,13 @@ static napi_value simply(napi_env env, napi_callback_info info, int (*verb)(colo
 
 CALL(hold_check) { return simply(env, info, colock_check); }
 CALL(hold_renew) { return simply(env, info, colock_renew); }
+/* touch(hold): renews it. 1: contended, 0: not, or -code */
+CALL(hold_touch) {
+  struct asked asked = ask(env, info);
+  int code = colock_renew(asked.hold->colock);
+  return number(env, code ? -code : colock_contended(asked.hold->colock) ? 1 : 0);
+}
+
 CALL(hold_recovered) { return simply(env, info, colock_recovered); }
 CALL(hold_downgrade) { return simply(env, info, colock_downgrade); }
 

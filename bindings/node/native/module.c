@@ -234,6 +234,7 @@ static const struct {
   { "holdId", hold_name },
   { "check", hold_check },
   { "renew", hold_renew },
+  { "touch", hold_touch },
   { "recovered", hold_recovered },
   { "downgrade", hold_downgrade },
   { "upgrade", hold_upgrade },
