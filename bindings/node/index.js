@@ -15,7 +15,8 @@ const FOREVER = -1
 const CONFIGURED = -2
 const FIRST_ID = 2 ** 20 // of holds, and made negative of waits; above are codes, made negative
 const SECRET = Symbol('colock') // who has it may construct
-const touch = Symbol.for('colock touch') // pglite.js has it too; not for users
+const touch = Symbol.for('colock touch') // pglite.js has them too; not for users
+const whole = Symbol.for('colock whole')
 const LEVELS = ['', 'error', 'warning', 'info', 'debug']
 const dispose = Symbol.dispose ?? Symbol.for('nodejs.dispose')
 const asyncDispose = Symbol.asyncDispose ?? Symbol.for('nodejs.asyncDispose')
@@ -223,12 +224,15 @@ class Hold {
 
   check() { this.#code(native.check(this.#held())) }
   renew() { this.#code(native.renew(this.#held())) }
-  // renew(), and is it contended, in one call: for pglite.js, around every operation.
+  // For pglite.js, before and after every operation: renew(), and is it contended, in one call; check(), but the file
+  // itself is looked at once a ms.
   [touch]() {
     const answer = native.touch(this.#held())
     if (answer < 0) throw lastError(-answer, this.#lock.path)
     return answer === 1
   }
+
+  [whole]() { this.#code(native.whole(this.#held())) }
 
   recovered() { this.#code(native.recovered(this.#held())) }
 

@@ -21,6 +21,7 @@ const TENURE_MS = { least: 500, most: 5000 }
 const PAUSE_MS = 20 // who has not come back by then has finished: it is not waited for within the tenure
 const SECRET = Symbol('colock/pglite')
 const touch = Symbol.for('colock touch')
+const whole = Symbol.for('colock whole')
 
 // What runs inside run() or transaction(): an operation begun there may not wait for them to end.
 const inside = new AsyncLocalStorage()
@@ -224,7 +225,7 @@ export class SharedPGlite {
   // What was done counts only if the lock was ours until it was done. The database is not to be touched otherwise.
   #check(turn) {
     try {
-      turn.hold.check()
+      turn.hold[whole]()
     } catch (thrown) {
       turn.draining = true
       this.#drop()

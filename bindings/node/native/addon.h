@@ -54,6 +54,7 @@ struct lock {
 struct hold {
   struct lock *lock;
   colock_hold *colock;
+  int64_t looked_ns; /* when whole() looked at the file */
   int event_fd; /* in the pump; -1: not */
   bool busy;    /* an upgrade or a yield is under way in another thread */
 };
@@ -175,6 +176,7 @@ CALL(hold_name);
 CALL(hold_check);
 CALL(hold_renew);
 CALL(hold_touch);
+CALL(hold_whole);
 CALL(hold_recovered);
 CALL(hold_downgrade);
 CALL(hold_upgrade);

@@ -235,6 +235,7 @@ static const struct {
   { "check", hold_check },
   { "renew", hold_renew },
   { "touch", hold_touch },
+  { "whole", hold_whole },
   { "recovered", hold_recovered },
   { "downgrade", hold_downgrade },
   { "upgrade", hold_upgrade },
