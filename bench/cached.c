@@ -13,7 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { ROUNDS = 61, QUICK_ROUNDS = 11, REPEATS = 20000, CALLS = 100000 };
+enum { ROUNDS = 61, QUICK_ROUNDS = 11, REPEATS = 20000, CALLS = 10000 };
 
 struct pair {
   colock *lock, *other;
@@ -181,7 +181,7 @@ static double count_calls(struct traced *traced) {
 
 static void system_calls(struct run *run) {
   struct traced *traced = shared_new(sizeof *traced);
-  begin_section(run, "system calls in 100,000 pairs", "a pair of F_OFD_SETLK");
+  begin_section(run, "system calls in 10,000 pairs", "a pair of F_OFD_SETLK");
   traced->run = run;
   for (traced->mode = COLOCK_SHARED; traced->mode <= COLOCK_EXCLUSIVE; traced->mode++) {
     fresh_files();
