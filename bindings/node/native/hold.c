@@ -92,6 +92,7 @@ static napi_value simply(napi_env env, napi_callback_info info, int (*verb)(colo
 
 CALL(hold_check) { return simply(env, info, colock_check); }
 CALL(hold_renew) { return simply(env, info, colock_renew); }
+
 /* touch(hold): renews it. 1: contended, 0: not, or -code */
 CALL(hold_touch) {
   struct asked asked = ask(env, info);
@@ -114,8 +115,10 @@ CALL(hold_whole) {
   int64_t now = now_ns();
   if (now - hold->looked_ns < LOOK_NS)
     return number(env, -colock_renew(hold->colock));
-  hold->looked_ns = now;
-  return number(env, -colock_check(hold->colock));
+  int code = colock_check(hold->colock);
+  if (code == 0) /* else every other operation is to find it, too */
+    hold->looked_ns = now;
+  return number(env, -code);
 }
 
 CALL(hold_recovered) { return simply(env, info, colock_recovered); }

@@ -1,6 +1,7 @@
 // pglite.test.mjs - one shared PGlite, seen from one process.
 
 import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
 import fs from 'node:fs'
 import path from 'node:path'
 import { test } from 'node:test'
@@ -25,6 +26,19 @@ test('a database is opened by the first operation, and stays open', async t => {
   assert(shared.isOpen)
   assert.deepEqual(shared.stats, { operations: 5, opened: 1, closed: 0, recovered: 0, dropped: 0 })
   await until('it is kept', async () => (await shared.lock.status()).cached === 1)
+})
+
+test('a lock that was forced away between two operations is taken anew', async t => {
+  const shared = await sharedOf(t, await databaseOf(t))
+  await shared.query(insert, ['a', 1])
+  // While this waits the event loop does not turn: the hold of the operation before is still there.
+  execFileSync(process.execPath, ['--input-type=module', '-e',
+    `import { forceUnlock } from ${JSON.stringify(new URL('../index.js', import.meta.url).href)}
+     await forceUnlock(${JSON.stringify(shared.lock.path)}, 'test')`])
+  await shared.query(insert, ['a', 2])
+  assert.equal(await count(shared), 2)
+  const { opened, dropped } = shared.stats
+  assert.deepEqual({ opened, dropped }, { opened: 2, dropped: 1 })
 })
 
 test('what PGlite throws comes out, and the next operation works', async t => {
