@@ -63,7 +63,7 @@ static void put_in(colock_hold *seat) {
   atomic_exchange(&cell->seat, seat); /* and a full fence before the look at WANTED */
 }
 
-/* One of that mode, else any: from the own cell on. */
+/* One of that mode, or an exclusive one, which is alone; else any: from the own cell on. */
 static colock_hold *pick(colock *lock, int mode) {
   uint64_t first = colockp_thread();
   struct colockp_cell *other = NULL;
@@ -72,7 +72,8 @@ static colock_hold *pick(colock *lock, int mode) {
     if (!is_seat(atomic_load_explicit(&cell->seat, memory_order_relaxed)))
       continue;
     colock_hold *seat = NULL;
-    if (atomic_load_explicit(&cell->mode, memory_order_relaxed) == (uint32_t)mode && (seat = take_out(cell)) != NULL)
+    uint32_t kept = atomic_load_explicit(&cell->mode, memory_order_relaxed);
+    if ((kept == (uint32_t)mode || kept == COLOCK_EXCLUSIVE) && (seat = take_out(cell)) != NULL)
       return seat;
     other = cell;
   }

@@ -46,7 +46,7 @@ struct inside {
   const colock_store *store;
   struct inside *outer;
 };
-static _Thread_local struct inside *innermost;
+static COLOCKP_FAST_LOCAL struct inside *innermost;
 
 /* One call of the public functions below. */
 struct task {
@@ -65,14 +65,14 @@ static int fail(const colock_store *store, int code, const char *text) {
 
 static bool forked(const colock_store *store) { return store->forks != colockp_fork_count(); }
 
-static bool is_inside(const colock_store *store) {
+static inline bool is_inside(const colock_store *store) {
   for (const struct inside *place = innermost; place; place = place->outer)
     if (place->store == store)
       return true;
   return false;
 }
 
-static int usable(const colock_store *store) {
+static inline int usable(const colock_store *store) {
   if (!store)
     return colockp_fail(COLOCK_EINVAL, 0, "the store must not be NULL");
   if (forked(store))
@@ -83,19 +83,28 @@ static int usable(const colock_store *store) {
   return 0;
 }
 
-/* A callback, or with NULL the operation. ESTORE: the callback failed. EFORKED: it forked, and this is the child. */
+/* ESTORE: it failed. EFORKED: it forked, and this is the child. */
 static int call(colock_store *store, struct task *task, int (*callback)(void *context), const char *name) {
   struct inside here = { store, innermost };
   innermost = &here;
-  int value = callback ? callback(store->context) : task->operation(store->context, task->arg);
+  int value = callback(store->context);
   innermost = here.outer;
   if (forked(store))
     return COLOCK_EFORKED;
-  if (callback && value == 0)
+  if (value == 0)
     return 0;
   task->value = value;
   task->failed = name;
-  return callback ? COLOCK_ESTORE : 0;
+  return COLOCK_ESTORE;
+}
+
+/* 0, whatever it returned. EFORKED: as above. */
+static inline int operate(colock_store *store, struct task *task) {
+  struct inside here = { store, innermost };
+  innermost = &here;
+  task->value = task->operation(store->context, task->arg);
+  innermost = here.outer;
+  return forked(store) ? COLOCK_EFORKED : 0;
 }
 
 /* With `enabled: false` nobody else writes, and tokens are those of all locks. */
@@ -172,7 +181,7 @@ static int read_with(colock_store *store, colock_hold *hold, struct task *task) 
       return code;
     pthread_rwlock_rdlock(&store->gate);
   }
-  int code = call(store, task, NULL, NULL);
+  int code = operate(store, task);
   pthread_rwlock_unlock(&store->gate);
   return code;
 }
@@ -183,7 +192,7 @@ static int write_with(colock_store *store, colock_hold *hold, struct task *task)
   if (code == 0)
     code = recover(store, hold, task);
   if (code == 0)
-    code = call(store, task, NULL, NULL);
+    code = operate(store, task);
   if (code == 0)
     store->seen = after(hold);
   pthread_rwlock_unlock(&store->gate);
