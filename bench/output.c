@@ -31,6 +31,8 @@ static bool is_met(const struct figure *f) {
   return f->at_least ? judged_of(f) >= f->aim : judged_of(f) <= f->aim;
 }
 
+static bool has_quartiles(const struct figure *f) { return f->high > 0 && isfinite(f->high); }
+
 static int decimals(double value) { return value < 10 ? 2 : value < 1000 ? 1 : 0; }
 
 static void print_row(const struct figure *f) {
@@ -39,7 +41,7 @@ static void print_row(const struct figure *f) {
     snprintf(theirs, sizeof theirs, "%s%.*f", f->theirs_at_least ? ">" : "", decimals(f->theirs), f->theirs);
   if (isfinite(ratio_of(f)))
     snprintf(ratio, sizeof ratio, "%s%.*f", f->theirs_at_least ? "<" : "", ratio_of(f) < 0.1 ? 4 : 2, ratio_of(f));
-  if (f->high > 0)
+  if (has_quartiles(f))
     snprintf(quartiles, sizeof quartiles, "%.2f-%.2f", f->low, f->high);
   if (has_aim(f)) {
     const char *bound = f->at_least ? ">=" : "<=";
@@ -61,7 +63,7 @@ static void print_object(const struct run *run, const struct figure *f) {
     printf(",\"ratio\":%.6g", ratio_of(f));
   if (f->remark)
     printf(",\"remark\":\"%s\"", f->remark);
-  if (f->high > 0)
+  if (has_quartiles(f))
     printf(",\"ratio_low\":%.6g,\"ratio_high\":%.6g", f->low, f->high);
   if (has_aim(f))
     printf(",\"aim\":{\"of\":\"%s\",\"%s\":%g,\"met\":%s}",

@@ -12,6 +12,7 @@ void measure_handover(const struct run *run, const struct contender *ours, const
 /* So many processes take the lock exclusively as often as they can. */
 struct throughput {
   double rate, deviation, longest; /* a second; % of the mean; ms */
+  double stolen;                   /* by the host, ms a second */
 };
 struct throughput measure_throughput(const struct run *run, const struct contender *contender, int processes,
                                      int64_t work_ns, int64_t window_ns);
