@@ -100,7 +100,7 @@ static int config_main(int argc, char **argv) {
     case 'h':
       free(settings.assignments);
       return tool_print_help(&tool_config);
-    default: status = tool_bad_option(&tool_config, option, argv);
+    default: status = tool_bad_option(&tool_config, option, argv, long_options);
     }
   }
   if (status == TOOL_OK && optind < argc)

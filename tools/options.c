@@ -20,14 +20,33 @@ int tool_usage(const struct tool_command *command, const char *format, ...) {
   return TOOL_USAGE;
 }
 
-int tool_bad_option(const struct tool_command *command, int got, char **argv) {
+/* getopt_long takes the beginning of a name for it where only one begins so. */
+static int bad_long_option(const struct tool_command *command, const char *text, const struct option *options) {
+  const char *names[64], *first = NULL;
+  size_t count = 0, length = strcspn(text + 2, "=");
+  for (; options[count].name && count < sizeof names / sizeof *names; count++) {
+    names[count] = options[count].name;
+    if (strncmp(names[count], text + 2, length) != 0)
+      continue;
+    if (first)
+      return tool_usage(command, "ambiguous option '%s': '--%s' or '--%s'?", text, first, names[count]);
+    first = names[count];
+  }
+  char *name = strndup(text + 2, length);
+  const char *near = name ? tool_closest(name, names, count) : NULL;
+  free(name);
+  return near ? tool_usage(command, "unknown option '%s': did you mean '--%s'?", text, near)
+              : tool_usage(command, "unknown option '%s'", text);
+}
+
+int tool_bad_option(const struct tool_command *command, int got, char **argv, const struct option *options) {
   const char *last = argv[optind - 1];
   bool is_long = strncmp(last, "--", 2) == 0;
   if (got == ':')
     return is_long ? tool_usage(command, "option '%s' needs an argument", last)
                    : tool_usage(command, "option '-%c' needs an argument", optopt);
   if (optopt == 0)
-    return tool_usage(command, "unknown or ambiguous option '%s'", last);
+    return bad_long_option(command, last, options);
   if (is_long) /* --flag=value */
     return tool_usage(command, "option '%s' takes no argument", last);
   return tool_usage(command, "unknown option '-%c'", optopt);

@@ -148,7 +148,7 @@ static int parse(struct run *run, int argc, char **argv, bool *done) {
   opterr = 0;
   while ((option = getopt_long(argc, argv, "+:xesnw:E:oc:h", long_options, NULL)) != -1) {
     if (option == '?' || option == ':')
-      return tool_bad_option(&tool_run, option, argv);
+      return tool_bad_option(&tool_run, option, argv, long_options);
     if (option == 'h') {
       *done = true;
       return tool_print_help(&tool_run);

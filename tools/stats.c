@@ -185,7 +185,7 @@ static int stats_main(int argc, char **argv) {
     case 259: asked.histogram = true; break;
     case 'o': asked.output = optarg; break;
     case 'h': return tool_print_help(&tool_stats);
-    default: return tool_bad_option(&tool_stats, option, argv);
+    default: return tool_bad_option(&tool_stats, option, argv, long_options);
     }
   }
   if (!fine || (asked.histogram && asked.form != TABLE))

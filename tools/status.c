@@ -318,7 +318,7 @@ static int status_main(int argc, char **argv) {
   opterr = 0;
   while ((option = getopt_long(argc, argv, ":qh", long_options, NULL)) != -1) {
     if (option == '?' || option == ':')
-      return tool_bad_option(&tool_status, option, argv);
+      return tool_bad_option(&tool_status, option, argv, long_options);
     if (option == 'h')
       return tool_print_help(&tool_status);
     json = json || option == 'j';

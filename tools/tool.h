@@ -48,7 +48,8 @@ extern const struct tool_command tool_run, tool_status, tool_top, tool_stats, to
 
 /* ---- options.c: what was asked for ---- */
 int tool_usage(const struct tool_command *command, const char *format, ...) __attribute__((format(printf, 2, 3)));
-int tool_bad_option(const struct tool_command *command, int got, char **argv); /* after getopt_long gave '?' or ':' */
+/* after getopt_long gave '?' or ':' */
+int tool_bad_option(const struct tool_command *command, int got, char **argv, const struct option *options);
 int tool_print_help(const struct tool_command *command);
 bool tool_parse_time(const char *text, int64_t *ms); /* "5", "0.5", "250ms", "2min", "forever" (COLOCK_FOREVER) */
 bool tool_parse_integer(const char *text, int least, int most, int *value);

@@ -108,7 +108,7 @@ int top_run(int argc, char **argv) {
   opterr = 0;
   while ((option = getopt_long(argc, argv, ":i:h", long_options, NULL)) != -1) {
     if (option == '?' || option == ':')
-      return tool_bad_option(&top_command, option, argv);
+      return tool_bad_option(&top_command, option, argv, long_options);
     if (option == 'h')
       return tool_print_help(&top_command);
     if (option == 'i' && !tool_parse_time(optarg, &interval_ms))

@@ -253,7 +253,7 @@ static int unlock_main(int argc, char **argv) {
                           optarg);
       break;
     case 'h': return tool_print_help(&tool_unlock);
-    default: return tool_bad_option(&tool_unlock, option, argv);
+    default: return tool_bad_option(&tool_unlock, option, argv, long_options);
     }
   }
   if (unlock.force && unlock.kill)

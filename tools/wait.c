@@ -82,7 +82,7 @@ static int wait_main(int argc, char **argv) {
   opterr = 0;
   while ((option = getopt_long(argc, argv, ":w:qh", long_options, NULL)) != -1) {
     if (option == '?' || option == ':')
-      return tool_bad_option(&tool_wait, option, argv);
+      return tool_bad_option(&tool_wait, option, argv, long_options);
     if (option == 'h')
       return tool_print_help(&tool_wait);
     if (option == 'w' && !tool_parse_time(optarg, &timeout_ms))
