@@ -662,6 +662,26 @@ START_TEST(unlock_asks_and_says_who_does_not_let_go) {
 }
 END_TEST
 
+static int ask_as_nobody(void *arg) {
+  (void)arg;
+  static const char *const unlock[] = {"unlock", "db.lock", NULL};
+  if (test_become_nobody() != 0) return -1;
+  struct command *command = command_start_list(unlock);
+  int status = command_end(command);
+  if (strstr(command->err, "to have it let go needs write permission") == NULL) status = -2;
+  command_free(command);
+  return status;
+}
+
+START_TEST(to_ask_needs_permission_to_write) {
+  planted_file("db.lock");
+  int owner = plant(server);
+  ck_assert_int_eq(chmod(test_path("db.lock"), 0644), 0);
+  if (geteuid() == 0) ck_assert_int_eq(test_in_child(ask_as_nobody, NULL), 77);
+  close(owner);
+}
+END_TEST
+
 START_TEST(unlock_does_not_wait_for_the_stopped) {
   char expected[400];
   struct agent *agent = agent_start();
@@ -877,6 +897,7 @@ static void fill(Suite *suite) {
   tcase_add_test(tcase, wait_stands_in_line_for_what_is_only_kept);
   tcase_add_test(tcase, unlock_asks_and_says_who_does_not_let_go);
   tcase_add_test(tcase, unlock_does_not_wait_for_the_stopped);
+  tcase_add_test(tcase, to_ask_needs_permission_to_write);
   tcase = test_case(suite, "real owners", 60);
   tcase_add_test(tcase, kept_lock_is_had_by_asking);
   tcase_add_test(tcase, owner_that_is_stopped_is_told_of_and_can_be_killed);

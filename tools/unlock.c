@@ -188,6 +188,13 @@ static void say_let_go(const struct unlock *unlock, colock_report *before) {
   free(names);
 }
 
+static int may_not_ask(const struct unlock *unlock) {
+  char *path = tool_escaped(unlock->path);
+  tool_tell("%s: may only be read; to have it let go needs write permission", path);
+  free(path);
+  return TOOL_PERMISSION;
+}
+
 /* Nobody holds it, but somebody keeps it. */
 static int ask_for_it(const struct unlock *unlock, colock_report *before) {
   colock_report *now = NULL;
@@ -197,7 +204,9 @@ static int ask_for_it(const struct unlock *unlock, colock_report *before) {
     code = tool_recall(unlock->path, "colock unlock", unlock->wait_ms);
     tool_notice_end();
   }
-  if (code != COLOCK_OK && code != COLOCK_ETIMEDOUT && code != COLOCK_EBUSY)
+  if (code == COLOCK_EACCES && !unlock->kill)
+    return may_not_ask(unlock);
+  if (code != COLOCK_OK && code != COLOCK_ETIMEDOUT && code != COLOCK_EBUSY && code != COLOCK_EACCES)
     return tool_fail(code, false);
   if (code != COLOCK_OK && (code = colock_report_read(unlock->path, &now)) != COLOCK_OK)
     return tool_fail(code, false);
