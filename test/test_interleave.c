@@ -200,7 +200,8 @@ static void fill(Suite *suite) {
   load_all();
   for (int i = 0; i < spec_count; i++) {
     TCase *tcase = test_case(suite, specs[i]->file, 120);
-    tcase_set_tags(tcase, "native"); /* agents run as they are: memcheck would say nothing new */
+    /* native: agents run as they are, memcheck would say nothing new */
+    tcase_set_tags(tcase, play_traces(specs[i]) ? "native stepped" : "native");
     tcase_add_loop_test(tcase, permutation_goes_as_written, first[i], first[i + 1]);
   }
 }

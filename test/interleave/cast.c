@@ -41,6 +41,14 @@ bool cast_pause(const char *command, char when[16], char what[24], long *n) {
          sscanf(command, "helper %15s %23s %ld", when, what, n) >= 2;
 }
 
+bool play_traces(const struct spec *spec) {
+  char when[16], what[24];
+  long n;
+  for (int i = 0; i < spec->step_count; i++)
+    if (cast_pause(spec->steps[i].command, when, what, &n) && trace_knows(what)) return true;
+  return false;
+}
+
 const char *play_lacks(const struct spec *spec, const struct spec_permutation *permutation) {
   char when[16], what[24];
   long n;

@@ -31,6 +31,8 @@
 
 #include "spec.h"
 
+/* Has it a step that is found instruction by instruction? */
+bool play_traces(const struct spec *spec);
 /* NULL, or why it cannot be played here. */
 const char *play_lacks(const struct spec *spec, const struct spec_permutation *permutation);
 /* NULL, or how it went another way than written: FILE:LINE, why, and the steps until then. Once a test. */

@@ -17,7 +17,7 @@
 #include <unistd.h>
 
 #define BURST 20000 /* instructions, before the others are looked at again */
-#define IDLE_TURNS 50
+#define IDLE_TURNS 1000 /* about as long as the host may take to wake its processor */
 
 static const struct {
   const char *name;
