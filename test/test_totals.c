@@ -329,6 +329,8 @@ END_TEST
 
 /* ---- deaths that nobody has noticed ---- */
 
+enum { NO_PID = 1 << 22 }; /* the kernel's limit: no process, no thread of the kernel has it */
+
 START_TEST(words_of_the_dead_are_deaths) {
   static const struct {
     uint32_t state;
@@ -348,8 +350,9 @@ START_TEST(words_of_the_dead_are_deaths) {
   };
   for (size_t i = 0; i < sizeof c / sizeof *c; i++) {
     begin(1);
-    struct planted one = {.slot = 0, .state = c[i].state, .mode = c[i].mode, .generation = 1, .pid = 77, .hold_id = 9,
-                          .token = c[i].mode == COLOCK_EXCLUSIVE ? 990 : 0, .inherited_pid = c[i].inherited ? 78 : 0};
+    struct planted one = {.slot = 0, .state = c[i].state, .mode = c[i].mode, .generation = 1, .pid = NO_PID,
+                          .hold_id = 9, .token = c[i].mode == COLOCK_EXCLUSIVE ? 990 : 0,
+                          .inherited_pid = c[i].inherited ? 78 : 0};
     int owner = planted(path, &one);
     if (c[i].marked) planted_field(path, writer, 990);
     stats_are(path, NULL); /* it lives */
